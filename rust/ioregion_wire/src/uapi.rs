@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! Mirror of `include/uapi/linux/ioregion.h`; names and layouts are the header's.
+
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout, //
+};
+
+/// `KVM_CHECK_EXTENSION` number; the answer is [`API_VERSION`] when `ioregion.ko` is loaded.
+pub const KVM_CAP_IOREGIONFD: u32 = 0x10f8;
+/// `IOREGIONFD_API_VERSION`: what the capability check answers.
+pub const API_VERSION: u32 = 1;
+
+/// Type byte of KVM's ioctls, `KVMIO`.
+pub const KVMIO: u32 = 0xAE;
+/// Number byte of `KVM_SET_IOREGION`.
+pub const KVM_SET_IOREGION_NR: u32 = 0xf8;
+/// The whole ioctl number: `_IOW(KVMIO, 0xf8, struct kvm_ioregion)`.
+pub const KVM_SET_IOREGION: u32 =
+    (1 << 30) | ((size_of::<KvmIoregion>() as u32) << 16) | (KVMIO << 8) | KVM_SET_IOREGION_NR;
+
+/// The region is on the port I/O bus, not in guest physical memory.
+pub const KVM_IOREGION_PIO: u32 = 1 << 0;
+/// Writes do not wait for a reply.
+pub const KVM_IOREGION_POSTED_WRITES: u32 = 1 << 1;
+/// Remove the region of exactly this address and size.
+pub const KVM_IOREGION_DEASSIGN: u32 = 1 << 2;
+
+/// Most regions on one bus of a VM.
+pub const KVM_IOREGION_MAX: usize = 1000;
+
+/// `kvm_run.exit_reason` when a region's device did not complete an access.
+pub const KVM_EXIT_IOREGIONFD_FAILURE: u32 = 0x10f8;
+/// In [`KvmIoregionfdFailure::flags`]: the device may have seen the access.
+pub const IOREGIONFD_FAILURE_SENT: u32 = 1 << 31;
+
+/// `struct kvm_ioregion`: argument of `KVM_SET_IOREGION`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct KvmIoregion {
+    /// Guest physical address, or port.
+    pub guest_paddr: u64,
+    /// Bytes; 0 makes a doorbell: any write to exactly this address.
+    pub memory_size: u64,
+    /// Handed back in every command.
+    pub user_data: u64,
+    /// KVM reads replies here.
+    pub read_fd: i32,
+    /// KVM writes commands here.
+    pub write_fd: i32,
+    /// `KVM_IOREGION_*`.
+    pub flags: u32,
+    /// Must be zero.
+    pub pad: [u8; 28],
+}
+
+/// `struct kvm_ioregionfd_failure`: overlays `kvm_run.mmio` and `kvm_run.io`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct KvmIoregionfdFailure {
+    /// `kvm_run.mmio` or `kvm_run.io`: the whole access.
+    pub access: [u8; 32],
+    /// Address of the region, as it was set.
+    pub guest_paddr: u64,
+    /// Size of the region, as it was set.
+    pub memory_size: u64,
+    /// `user_data` of the region.
+    pub user_data: u64,
+    /// Offset of the failed piece in the region.
+    pub offset: u64,
+    /// Data of a write, zero-extended.
+    pub data: u64,
+    /// Bytes of the failed piece: 1, 2, 4 or 8; 0 for a doorbell.
+    pub size: u32,
+    /// 1 for a write.
+    pub is_write: u32,
+    /// Bytes of the access that are complete.
+    pub done: u32,
+    /// Positive errno.
+    pub error: i32,
+    /// The region's `KVM_IOREGION_*`, and [`IOREGIONFD_FAILURE_SENT`].
+    pub flags: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Byte offset of `kvm_run.mmio` and `kvm_run.io`, and so of [`KvmIoregionfdFailure`], in
+/// `struct kvm_run`.
+pub const KVM_RUN_UNION_OFFSET: usize = 32;

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! Counts instructions per guest access in the lab.
+
+fn main() {}
