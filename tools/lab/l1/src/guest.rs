@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! One L2 guest: its VMM, its disk image, and the process that serves the disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{bail, ensure, Context, Result};
+use l1::scenario::Scenario;
+use wait_timeout::ChildExt;
+
+/// What the lab put into the initramfs.
+const KERNEL: &str = "/images/vmlinux";
+const ROOT_IMAGE: &str = "/images/root.ext4";
+
+/// The kernel command line of every guest; the VMM adds what its devices need.
+/// Level 5 prints warnings, which `quiet` would hide from the log scan.
+const CMDLINE: &str = "console=ttyS0 loglevel=5 panic=-1 root=/dev/vda rw init=/init";
+
+/// `nobody`: the device process needs no more than its image.
+const DEVICE_UID: u32 = 65534;
+
+/// How long a device process may live on after its VMM.
+const DEVICE_END: Duration = Duration::from_secs(10);
+
+/// A place for one guest's files, with a fresh copy of the root image.
+pub(crate) struct Place {
+    directory: PathBuf,
+}
+
+impl Place {
+    pub(crate) fn create(scenario: &Scenario) -> Result<Self> {
+        let directory = Path::new("/tmp").join(scenario.name);
+        fs::create_dir(&directory).with_context(|| format!("mkdir {}", directory.display()))?;
+        let place = Self { directory };
+        fs::copy(ROOT_IMAGE, place.image()).with_context(|| format!("copying {ROOT_IMAGE}"))?;
+        chown(place.image(), Some(DEVICE_UID), Some(DEVICE_UID)).context("chown of the image")?;
+        Ok(place)
+    }
+
+    pub(crate) fn image(&self) -> PathBuf {
+        self.directory.join("root.ext4")
+    }
+
+    pub(crate) fn report(&self) -> PathBuf {
+        self.directory.join("report.json")
+    }
+
+    pub(crate) fn device_log(&self) -> PathBuf {
+        self.directory.join("device.log")
+    }
+
+    pub(crate) fn dump(&self) -> PathBuf {
+        self.directory.join("dump")
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.join("device.sock")
+    }
+
+    pub(crate) fn remove(self) -> Result<()> {
+        fs::remove_dir_all(&self.directory)
+            .with_context(|| format!("removing {}", self.directory.display()))
+    }
+}
+
+/// The VMM's command for a guest whose init is to do `task`.
+pub(crate) fn vmm(scenario: &Scenario, place: &Place, task: &str) -> Command {
+    let disk = if scenario.is_remote() {
+        place.socket()
+    } else {
+        place.image()
+    };
+    let mut command = Command::new("/bin/shunt-vmm");
+    command
+        .args(["--kernel", KERNEL, "--cpus", "2", "--memory", "128"])
+        .arg("--cmdline")
+        .arg(format!("{CMDLINE} shunt.guest={task}"))
+        .arg("--disk")
+        .arg(scenario.disk_option(&disk.to_string_lossy()))
+        .arg("--report")
+        .arg(place.report());
+    command
+}
+
+/// Whether this line of the VMM says that it waits for a device process.
+pub(crate) fn is_listening(line: &str) -> bool {
+    line.contains("listening")
+}
+
+/// The processes that serve one guest's disk, one at a time.
+pub(crate) struct Devices {
+    image: PathBuf,
+    socket: PathBuf,
+    log: File,
+    current: Option<Child>,
+    /// How many were started.
+    pub(crate) started: u32,
+}
+
+impl Devices {
+    pub(crate) fn new(place: &Place) -> Result<Self> {
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(place.device_log())
+            .context("device log")?;
+        Ok(Self {
+            image: place.image(),
+            socket: place.socket(),
+            log,
+            current: None,
+            started: 0,
+        })
+    }
+
+    /// Starts one, without privileges; the user that it really runs as.
+    pub(crate) fn start(&mut self) -> Result<u32> {
+        let child = Command::new("/bin/shunt-blk")
+            .arg("--connect")
+            .arg(&self.socket)
+            .arg("--image")
+            .arg(&self.image)
+            .stdin(Stdio::null())
+            .stdout(self.log.try_clone()?)
+            .stderr(self.log.try_clone()?)
+            .uid(DEVICE_UID)
+            .gid(DEVICE_UID)
+            .spawn()
+            .context("starting shunt-blk")?;
+        let uid = effective_uid(child.id());
+        self.current = Some(child);
+        self.started += 1;
+        uid
+    }
+
+    /// SIGKILL for the one that runs; a fresh one takes over.
+    pub(crate) fn replace(&mut self) -> Result<()> {
+        let mut child = self.current.take().context("no device process to kill")?;
+        if let Some(status) = child.try_wait()? {
+            bail!("the device process had already ended: {status}");
+        }
+        child.kill().context("kill -9 of the device process")?;
+        child.wait()?;
+        self.start().map(drop)
+    }
+
+    /// The last one must end by itself once the VMM is gone.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        let Some(mut child) = self.current.take() else {
+            return Ok(());
+        };
+        let Some(status) = child.wait_timeout(DEVICE_END)? else {
+            child.kill()?;
+            child.wait()?;
+            bail!("the device process outlived its VMM by {DEVICE_END:?}");
+        };
+        ensure!(status.success(), "the device process ended with {status}");
+        Ok(())
+    }
+}
+
+/// The effective user of a process. `spawn` returns after the change of user.
+fn effective_uid(pid: u32) -> Result<u32> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| path.clone())?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1))
+        .with_context(|| format!("{path} names no user"))?
+        .parse()
+        .with_context(|| path.clone())
+}

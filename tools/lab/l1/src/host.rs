@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! Makes L1 a host: file systems, modules, names for busybox.
+
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+
+use anyhow::{Context, Result};
+use rustix::fs::Mode;
+use rustix::mount::{mount, MountFlags};
+use rustix::process::umask;
+use rustix::system::finit_module;
+
+use crate::results::Results;
+
+/// Where the lab puts the modules, and the list of them in load order.
+const MODULES: &str = "/lib/modules";
+
+/// Type and place of what is mounted. `/dev` first: it has the results channel.
+const MOUNTS: &[(&str, &str)] = &[
+    ("devtmpfs", "/dev"),
+    ("proc", "/proc"),
+    ("sysfs", "/sys"),
+    ("tmpfs", "/tmp"),
+    ("debugfs", "/sys/kernel/debug"),
+];
+
+/// Mounts the kernel's file systems and an empty `/tmp`.
+pub(crate) fn mount_all() -> Result<()> {
+    // Sockets that the VMM makes as root are for device processes without privileges.
+    umask(Mode::empty());
+    for (kind, place) in MOUNTS {
+        fs::create_dir_all(place).with_context(|| format!("mkdir {place}"))?;
+        mount(*kind, *place, *kind, MountFlags::empty(), None)
+            .with_context(|| format!("mount {kind} on {place}"))?;
+    }
+    symlink("/proc/self/fd", "/dev/fd").context("symlink /dev/fd")
+}
+
+/// Loads the modules of the lab's list, in its order.
+pub(crate) fn load_modules(results: &Results) -> Result<()> {
+    let list = format!("{MODULES}/order");
+    let names = fs::read_to_string(&list).with_context(|| list.clone())?;
+    for name in names.lines() {
+        results.step(&format!("loading {name}"))?;
+        let path = format!("{MODULES}/{name}");
+        let file = File::open(&path).with_context(|| path.clone())?;
+        finit_module(&file, c"", 0)
+            .with_context(|| format!("loading {path}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! What the lab (on L0) and the init of L1 agree on.
+//!
+//! The lab names a [`job`] on L1's kernel command line; L1's init runs it and
+//! sends [`event`]s over the second serial port, which carries nothing else.
+//! The guests that a job may boot are the rows of [`scenario`].
+#![forbid(unsafe_code)]
+
+pub mod event;
+pub mod job;
+pub mod scenario;

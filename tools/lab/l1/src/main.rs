@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The init of L1: mounts, loads the modules, runs the job that the kernel
+//! command line names, sends what happens as [`l1::event::Event`]s and powers off.
+#![forbid(unsafe_code)]
+
+mod guest;
+mod host;
+mod image;
+mod interactive;
+mod program;
+mod results;
+mod scenarios;
+
+use std::fs;
+
+use anyhow::{anyhow, Context, Result};
+use l1::event::Event;
+use l1::job::Job;
+use rustix::system::{reboot, RebootCommand};
+
+use results::Results;
+
+fn main() {
+    if let Err(error) = life() {
+        // Without a results channel the console is all there is.
+        eprintln!("l1-init: {error:#}");
+    }
+    if let Err(error) = reboot(RebootCommand::PowerOff) {
+        eprintln!("l1-init: power-off: {error}");
+    }
+}
+
+fn life() -> Result<()> {
+    host::mount_all()?;
+    let results = Results::open()?;
+    results.send(&Event::Up)?;
+    let (status, reason) = match work(&results) {
+        Ok(status) => (status, None),
+        Err(error) => (1, Some(format!("{error:#}"))),
+    };
+    results.send(&Event::End { status, reason })?;
+    results.drain()
+}
+
+/// Runs the job; its exit status.
+fn work(results: &Results) -> Result<i32> {
+    host::load_modules(results)?;
+    let cmdline = fs::read_to_string("/proc/cmdline").context("/proc/cmdline")?;
+    match Job::from_cmdline(&cmdline).map_err(|error| anyhow!(error))? {
+        Job::Program(words) => program::run(&words, results),
+        Job::Scenarios(names) => scenarios::run(&names, results),
+        Job::Shell => interactive::shell(),
+        Job::Guest(name) => interactive::guest(&name, results),
+    }
+}

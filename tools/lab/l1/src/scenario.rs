@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The guests that are booted from a disk, as data, and what is reported of each.
+
+use serde::{Deserialize, Serialize};
+
+/// Where the disk's register accesses are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dispatch {
+    /// In the VMM.
+    Exit,
+    /// In the device process, by way of the VMM.
+    ExitIpc,
+    /// In the device process, straight from KVM.
+    Ioregion,
+}
+
+/// One guest: how its disk is dispatched, and what happens to the device process.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// Unique; one word.
+    pub name: &'static str,
+    /// Where the registers are served.
+    pub dispatch: Dispatch,
+    /// More words of the VMM's `--disk` option.
+    pub options: &'static [&'static str],
+    /// The guest's progress messages at which the device process is killed with
+    /// SIGKILL and a fresh one started.
+    pub kill_at: &'static [&'static str],
+    /// Part of `lab run`; all of them are part of `lab test`.
+    pub in_run: bool,
+}
+
+/// The device dies before, during and after the guest's writes, and while it reads.
+const KILLS: &[&str] = &[
+    "verifying",
+    "writing 2",
+    "writing 5",
+    "writing 9",
+    "writing 14",
+    "rereading",
+];
+
+const fn row(
+    name: &'static str,
+    dispatch: Dispatch,
+    options: &'static [&'static str],
+    kill_at: &'static [&'static str],
+    in_run: bool,
+) -> Scenario {
+    Scenario {
+        name,
+        dispatch,
+        options,
+        kill_at,
+        in_run,
+    }
+}
+
+/// Every scenario, in the order in which they run.
+pub const SCENARIOS: &[Scenario] = {
+    use Dispatch::{Exit, ExitIpc, Ioregion};
+    &[
+        row("exit", Exit, &[], &[], true),
+        row("exit-ipc", ExitIpc, &[], &[], true),
+        row("ioregion", Ioregion, &[], &[], true),
+        row("ioregion-ioeventfd", Ioregion, &["notify=ioeventfd"], &[], true),
+        row("ioregion-kill", Ioregion, &[], KILLS, true),
+        row("ioregion-stream", Ioregion, &["channel=stream"], &[], false),
+        row("ioregion-pipe", Ioregion, &["channel=pipe"], &[], false),
+        row("ioregion-posted", Ioregion, &["posted=on"], &[], false),
+        row("ioregion-ioeventfd-kill", Ioregion, &["notify=ioeventfd"], KILLS, false),
+        row("ioregion-pipe-kill", Ioregion, &["channel=pipe"], KILLS, false),
+        row("exit-ipc-ioeventfd", ExitIpc, &["notify=ioeventfd"], &[], false),
+        row("exit-ipc-kill", ExitIpc, &[], KILLS, false),
+    ]
+};
+
+impl Scenario {
+    /// The scenario of this name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        SCENARIOS.iter().find(|scenario| scenario.name == name)
+    }
+
+    /// Whether the device is a process of its own.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.dispatch != Dispatch::Exit
+    }
+
+    /// The VMM's `--disk` option. `place` is the image for a device in the VMM,
+    /// else the socket at which the device process calls.
+    #[must_use]
+    pub fn disk_option(&self, place: &str) -> String {
+        let (key, dispatch) = match self.dispatch {
+            Dispatch::Exit => ("image", "exit"),
+            Dispatch::ExitIpc => ("socket", "exit-ipc"),
+            Dispatch::Ioregion => ("socket", "ioregion"),
+        };
+        let mut option = format!("{key}={place},dispatch={dispatch}");
+        for word in self.options {
+            option.push(',');
+            option.push_str(word);
+        }
+        option
+    }
+}
+
+/// What the guest says of itself at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestReport {
+    /// Files of the root image whose checksum was right.
+    pub files_verified: u64,
+    /// Files written, synced, and right when read again from the disk.
+    pub files_written: u64,
+    /// Their size together.
+    pub bytes_written: u64,
+    /// What the guest's block layer read from the disk.
+    pub sectors_read: u64,
+    /// What it wrote, journal and metadata included.
+    pub sectors_written: u64,
+    /// SHA-256 of the list of the written files' checksums.
+    pub manifest: String,
+}
+
+/// What L1 found in the image after the guest had gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageReport {
+    /// Original files with the right checksum.
+    pub files_original: u64,
+    /// Files that the guest wrote, with the right checksum.
+    pub files_written: u64,
+}
+
+/// What became of one scenario. Without failures it passed, as far as L1 can tell.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Its name.
+    pub scenario: String,
+    /// Everything that was wrong.
+    pub failures: Vec<String>,
+    /// From the VMM's start to its end.
+    pub seconds: f64,
+    /// What the guest reported.
+    pub guest: Option<GuestReport>,
+    /// What the VMM reported (its `--report`).
+    pub vmm: Option<serde_json::Value>,
+    /// What the image holds.
+    pub image: Option<ImageReport>,
+    /// Device processes that L1 started.
+    pub device_processes: u32,
+    /// The user that they ran as.
+    pub device_uid: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_words() {
+        let names: HashSet<_> = SCENARIOS.iter().map(|s| s.name).collect();
+        assert_eq!(names.len(), SCENARIOS.len());
+        assert!(names.iter().all(|n| !n.contains([',', ' ', ':'])));
+    }
+
+    #[test]
+    fn disk_options_follow_the_vmm() {
+        let option = |name| Scenario::find(name).unwrap().disk_option("/x");
+        assert_eq!(option("exit"), "image=/x,dispatch=exit");
+        assert_eq!(
+            option("ioregion-pipe"),
+            "socket=/x,dispatch=ioregion,channel=pipe"
+        );
+    }
+
+    #[test]
+    fn only_a_process_can_be_killed() {
+        assert!(SCENARIOS
+            .iter()
+            .all(|s| s.kill_at.is_empty() || s.is_remote()));
+    }
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! Boots a guest for each scenario, kills its device process where the scenario
+//! says so, and checks what is left.
+
+use std::fs::{self, File};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+use l1::event::Event;
+use l1::scenario::{GuestReport, Report, Scenario};
+
+use crate::guest::{self, Devices, Place};
+use crate::image;
+use crate::results::Results;
+
+/// A guest that has not ended by then never will.
+const GUEST_TIME: Duration = Duration::from_secs(90);
+
+/// What the guest's init puts before each line meant for us.
+const MARK: &str = "@shunt ";
+
+/// One line of the VMM.
+enum Seen {
+    /// Of the guest's console.
+    Console(String),
+    /// Of the VMM itself.
+    Vmm(String),
+}
+
+/// Runs the named scenarios one after the other; 0 when none failed.
+pub(crate) fn run(names: &[String], results: &Results) -> Result<i32> {
+    let mut status = 0;
+    for name in names {
+        let scenario = Scenario::find(name).with_context(|| format!("no scenario {name}"))?;
+        let report = judge(scenario, results)?;
+        if !report.failures.is_empty() {
+            status = 1;
+        }
+        results.send(&Event::Scenario(Box::new(report)))?;
+    }
+    Ok(status)
+}
+
+/// One scenario from the copy of the image to the check of it.
+fn judge(scenario: &Scenario, results: &Results) -> Result<Report> {
+    results.step(&format!("guest {}", scenario.name))?;
+    let place = Place::create(scenario)?;
+    let mut attempt = Attempt::new(scenario, &place)?;
+    let outcome = attempt.boot(&place, results);
+    let Attempt { devices, mut report, .. } = attempt;
+    report.device_processes = devices.started;
+    report.failures.extend(outcome.err().map(|e| format!("{e:#}")));
+    if scenario.is_remote() {
+        let log = File::open(place.device_log()).context("device log")?;
+        results.forward(log, &format!("{}.device", scenario.name), |_| ())?;
+    }
+    if let Some(guest) = &report.guest {
+        results.step(&format!("checking the image of {}", scenario.name))?;
+        match image::check(&place.image(), &place.dump(), guest) {
+            Ok(found) => report.image = Some(found),
+            Err(error) => report.failures.push(format!("image: {error:#}")),
+        }
+    }
+    place.remove()?;
+    Ok(report)
+}
+
+/// The life of one guest.
+struct Attempt<'a> {
+    scenario: &'a Scenario,
+    devices: Devices,
+    kills: std::slice::Iter<'a, &'static str>,
+    next_kill: Option<&'static str>,
+    report: Report,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(scenario: &'a Scenario, place: &Place) -> Result<Self> {
+        let mut kills = scenario.kill_at.iter();
+        Ok(Self {
+            scenario,
+            devices: Devices::new(place)?,
+            next_kill: kills.next().copied(),
+            kills,
+            report: Report {
+                scenario: scenario.name.to_owned(),
+                ..Report::default()
+            },
+        })
+    }
+
+    /// From the VMM's start to the end of everything that serves the guest.
+    fn boot(&mut self, place: &Place, results: &Results) -> Result<()> {
+        let start = Instant::now();
+        let mut vmm = guest::vmm(self.scenario, place, "work")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("starting shunt-vmm")?;
+        let watched = self.watch(&mut vmm, start + GUEST_TIME, results);
+        if watched.is_err() {
+            vmm.kill().context("killing the VMM")?;
+        }
+        let status = vmm.wait().context("waiting for the VMM")?;
+        self.report.seconds = start.elapsed().as_secs_f64();
+        let finished = self.devices.finish();
+        watched?;
+        ensure!(status.success(), "the VMM ended with {status}");
+        finished?;
+        let json = fs::read_to_string(place.report()).context("the VMM's report")?;
+        self.report.vmm = Some(serde_json::from_str(&json).context("the VMM's report")?);
+        ensure!(self.report.guest.is_some(), "the guest ended without a report");
+        if let Some(stage) = self.next_kill {
+            bail!("the guest never came to {stage:?}, where its device was to be killed");
+        }
+        Ok(())
+    }
+
+    /// Sends on and acts on what VMM and guest print, until both outputs end.
+    fn watch(&mut self, vmm: &mut Child, deadline: Instant, results: &Results) -> Result<()> {
+        let console = vmm.stdout.take().context("no stdout")?;
+        let words = vmm.stderr.take().context("no stderr")?;
+        let (to_us, seen) = mpsc::channel();
+        let name = self.scenario.name;
+        thread::scope(|scope| {
+            let tell = to_us.clone();
+            scope.spawn(move || {
+                results.forward(console, &format!("{name}.console"), |line| {
+                    // The receiver is gone only when the guest was given up.
+                    let _ = tell.send(Seen::Console(line.to_owned()));
+                })
+            });
+            scope.spawn(move || {
+                results.forward(words, &format!("{name}.vmm"), |line| {
+                    let _ = to_us.send(Seen::Vmm(line.to_owned()));
+                })
+            });
+            let outcome = self.follow(&seen, deadline);
+            if outcome.is_err() {
+                // Ends both outputs, and with them the threads of this scope.
+                vmm.kill().context("killing the VMM")?;
+            }
+            outcome
+        })
+    }
+
+    fn follow(&mut self, seen: &Receiver<Seen>, deadline: Instant) -> Result<()> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match seen.recv_timeout(left) {
+                Ok(Seen::Console(line)) => {
+                    if let Some(message) = line.strip_prefix(MARK) {
+                        self.guest_says(message)?;
+                    }
+                }
+                Ok(Seen::Vmm(line)) => {
+                    if self.scenario.is_remote() && guest::is_listening(&line) {
+                        self.report.device_uid = Some(self.devices.start()?);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("the guest did not end within {GUEST_TIME:?}")
+                }
+            }
+        }
+    }
+
+    fn guest_says(&mut self, message: &str) -> Result<()> {
+        match message.split_once(' ').unwrap_or((message, "")) {
+            ("progress", stage) if Some(stage) == self.next_kill => {
+                self.devices.replace()?;
+                self.next_kill = self.kills.next().copied();
+            }
+            ("progress", _) => (),
+            ("report", json) => {
+                let report: GuestReport =
+                    serde_json::from_str(json).context("the guest's report")?;
+                self.report.guest = Some(report);
+            }
+            ("failed", reason) => self.report.failures.push(format!("guest: {reason}")),
+            _ => bail!("the guest says {message:?}"),
+        }
+        Ok(())
+    }
+}
