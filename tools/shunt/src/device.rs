@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! What a device is to this library: a register file, and perhaps some work of its own.
+
+use ioregion_wire::frame::{Command, Operation, Reply, Width};
+
+use crate::counters::{Counters, Origin};
+
+/// A device behind a region of guest memory or ports.
+///
+/// Whoever owns the device calls one method at a time, so a device needs no locks. A register
+/// access keeps a virtual CPU waiting: an access that starts something long notes it down, and
+/// [`work`](Self::work) does it after the reply is on its way.
+pub trait Device {
+    /// The value of a register. Bits above `width` are ignored.
+    fn read(&mut self, offset: u64, width: Width) -> u64;
+
+    /// Stores `value`, zero-extended from `width`, in a register.
+    fn write(&mut self, offset: u64, width: Width, value: u64);
+
+    /// Event number `index` of [`Session::events`](crate::session::Session::events) was
+    /// signalled. A virtio device is told so of a driver's notification for queue `index`, when
+    /// the VMM gave it to an ioeventfd.
+    fn notified(&mut self, index: usize) {
+        let _ = index;
+    }
+
+    /// Does a bounded part of the work that accesses and events left behind, and says whether
+    /// there is more. Called after each of them until it answers false.
+    fn work(&mut self) -> bool {
+        false
+    }
+}
+
+/// Carries out one access and counts it.
+///
+/// Every access of every dispatch mode comes through here: [`serve`](crate::serve) calls it for
+/// the commands of a channel, a VMM that hosts the device itself calls it for an exit (and then
+/// [`Device::work`] until that answers false).
+pub fn perform(
+    device: &mut dyn Device,
+    command: &Command,
+    origin: Origin,
+    counters: &Counters,
+) -> Reply {
+    match command.operation {
+        Operation::Read => {
+            counters.count_read(origin);
+            let data = device.read(command.offset, command.width);
+            Reply {
+                data: command.width.mask(data),
+            }
+        }
+        Operation::Write(value) => {
+            counters.count_write(origin);
+            device.write(command.offset, command.width, value);
+            Reply::default()
+        }
+    }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! What a virtio device is to its transport: an identity, a configuration, and the handling of
+//! one request at a time.
+
+use crate::chain::{BadChain, Chain};
+use crate::counters::Counters;
+
+/// A virtio device. The transport ([`VirtioMmio`](crate::virtio_mmio::VirtioMmio)) owns registers, rings and interrupts.
+pub trait VirtioDevice {
+    /// Device id: virtio 1.3, section 5.
+    fn device_id(&self) -> u32;
+
+    /// Feature bits of the device type. The transport adds its own (`VIRTIO_F_VERSION_1`,
+    /// `VIRTIO_F_INDIRECT_DESC`, `VIRTIO_F_EVENT_IDX`).
+    fn features(&self) -> u64;
+
+    /// Largest size of each queue: powers of two up to 32768, at most
+    /// [`MAX_QUEUES`](crate::state::MAX_QUEUES) of them. The driver may choose smaller ones.
+    fn queue_sizes(&self) -> &[u16];
+
+    /// Reads the configuration space; bytes beyond its end are left as they are (zero).
+    fn read_config(&self, offset: u64, data: &mut [u8]);
+
+    /// Writes the configuration space. Most devices have nothing writable there.
+    fn write_config(&mut self, offset: u64, data: &[u8]) {
+        let _ = (offset, data);
+    }
+
+    /// Carries out one request, whole, and answers how many bytes it wrote to the chain's
+    /// writable part, counted from its beginning.
+    ///
+    /// After a crash of the device process the same request may come again: its effect must not
+    /// depend on how often or how far it was carried out before.
+    ///
+    /// # Errors
+    ///
+    /// [`BadChain`] when the chain has not even room for an error status. The device then demands
+    /// a reset.
+    fn handle(
+        &mut self,
+        queue: usize,
+        chain: &Chain<'_>,
+        counters: &Counters,
+    ) -> Result<u32, BadChain>;
+}

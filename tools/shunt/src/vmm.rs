@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The VMM's end of a session: wait for a device process, attach it, talk to it, notice its end.
+//!
+//! ```no_run
+//! # use shunt::{channel::{self, Transport}, state::StatePage, vmm::{Listener, Resources}};
+//! # fn example(memory: &vm_memory::GuestMemoryMmap, irq: &vmm_sys_util::eventfd::EventFd)
+//! #     -> Result<(), Box<dyn std::error::Error>> {
+//! let state = StatePage::create()?; // once per device
+//! let listener = Listener::bind("disk.sock".as_ref())?;
+//! loop {
+//!     let (kvm_end, device_end) = channel::pair(Transport::Seqpacket)?;
+//!     let lent = Resources { memory, state: &state, interrupt: irq, events: &[] };
+//!     let process = listener.accept()?.attach(&lent, Some(device_end))?;
+//!     // KVM_SET_IOREGION with kvm_end; process.access(..) for what KVM cannot deliver.
+//!     process.wait_hangup()?; // it died: take the region away, attach the next process
+//! }
+//! # }
+//! ```
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ioregion_wire::frame::{Command, Reply};
+use rustix::event::{poll, PollFd, PollFlags};
+use rustix::net::{
+    accept_with, bind, listen, socket_with, AddressFamily, SocketAddrUnix, SocketFlags, SocketType,
+};
+use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::attach::{self, Attach, Channel, MemoryRegion};
+use crate::channel::{self, Endpoint, Transport};
+use crate::counters::Origin;
+use crate::memory::MemoryError;
+use crate::state::StatePage;
+
+/// A socket where device processes connect. Its file is removed on drop.
+#[derive(Debug)]
+pub struct Listener {
+    socket: OwnedFd,
+    path: PathBuf,
+}
+
+impl Listener {
+    /// Listens at `path`. A socket that a dead VMM left there is replaced.
+    ///
+    /// # Errors
+    ///
+    /// Those of `socket(2)`, `bind(2)` and `listen(2)`; `AddrInUse` when something other than a
+    /// socket is at `path`.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        remove_stale_socket(path)?;
+        let socket = socket_with(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        bind(&socket, &SocketAddrUnix::new(path)?)?;
+        listen(&socket, 1)?;
+        Ok(Self {
+            socket,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Waits for a device process to connect.
+    ///
+    /// # Errors
+    ///
+    /// Those of `accept(2)`.
+    pub fn accept(&self) -> io::Result<Connection> {
+        let socket = accept_with(&self.socket, SocketFlags::CLOEXEC)?;
+        Ok(Connection { socket })
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // The file may be gone already, and there is nobody to tell.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn remove_stale_socket(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => std::fs::remove_file(path),
+        _ => Ok(()), // bind(2) says what is wrong, if anything is
+    }
+}
+
+/// What a VMM lends to a device process.
+#[derive(Clone, Copy, Debug)]
+pub struct Resources<'a> {
+    /// Guest memory; every region a mapping of a file, see [`memory::allocate`](crate::memory::allocate).
+    pub memory: &'a GuestMemoryMmap,
+    /// The device's state page, the same one for each process in turn.
+    pub state: &'a StatePage,
+    /// What the device writes to interrupt the guest: an irqfd.
+    pub interrupt: &'a EventFd,
+    /// What the guest signals instead of a `QueueNotify` write, one per queue (an ioeventfd
+    /// each), or none.
+    pub events: &'a [EventFd],
+}
+
+/// A device process that connected and awaits its attach message.
+#[derive(Debug)]
+pub struct Connection {
+    socket: OwnedFd,
+}
+
+impl Connection {
+    /// Sends the attach message. `kvm_channel` is the device's end of a channel whose other end
+    /// KVM gets by `KVM_SET_IOREGION`; the VMM's own channel is made here. The device's ends are
+    /// closed in this process, so that hanging up shows.
+    ///
+    /// # Errors
+    ///
+    /// `BrokenPipe` or `ConnectionReset` when the process is gone, `InvalidInput` when guest
+    /// memory is not shareable, and those of `socketpair(2)` and `sendmsg(2)`.
+    pub fn attach(
+        self,
+        lent: &Resources<'_>,
+        kvm_channel: Option<Endpoint>,
+    ) -> io::Result<DeviceProcess> {
+        let (vmm_end, device_end) = channel::pair(Transport::Seqpacket)?;
+        let mut message = Message::default();
+        let attach = Attach {
+            version: attach::VERSION,
+            memory: message.memory(lent.memory)?,
+            state: message.add(lent.state.file().as_fd()),
+            interrupt: message.add(eventfd(lent.interrupt)),
+            events: lent
+                .events
+                .iter()
+                .map(|e| message.add(eventfd(e)))
+                .collect(),
+            channels: std::iter::once((Origin::Vmm, &device_end))
+                .chain(kvm_channel.as_ref().map(|end| (Origin::Kvm, end)))
+                .map(|(origin, end)| message.channel(origin, end))
+                .collect(),
+        };
+        attach::send(&self.socket, &attach, &message.fds)?;
+        Ok(DeviceProcess {
+            socket: self.socket,
+            channel: Mutex::new(vmm_end),
+        })
+    }
+}
+
+/// The descriptors of an attach message in the making.
+#[derive(Default)]
+struct Message<'a> {
+    fds: Vec<BorrowedFd<'a>>,
+}
+
+impl<'a> Message<'a> {
+    fn add(&mut self, fd: BorrowedFd<'a>) -> attach::FdIndex {
+        self.fds.push(fd);
+        self.fds.len() - 1
+    }
+
+    fn channel(&mut self, origin: Origin, end: &'a Endpoint) -> Channel {
+        let read = self.add(end.read_fd());
+        let write = if end.is_single() {
+            read
+        } else {
+            self.add(end.write_fd())
+        };
+        Channel {
+            origin,
+            read,
+            write,
+        }
+    }
+
+    fn memory(&mut self, memory: &'a GuestMemoryMmap) -> io::Result<Vec<MemoryRegion>> {
+        let mut regions = Vec::new();
+        for region in memory.iter() {
+            let guest_addr = region.start_addr().0;
+            let file = region.file_offset().ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    MemoryError::NotShareable { guest_addr },
+                )
+            })?;
+            regions.push(MemoryRegion {
+                guest_addr,
+                size: region.len(),
+                offset: file.start(),
+                fd: self.add(file.file().as_fd()),
+            });
+        }
+        Ok(regions)
+    }
+}
+
+fn eventfd(event: &EventFd) -> BorrowedFd<'_> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: the descriptor is open as long as `event`, which the result borrows.
+    unsafe { BorrowedFd::borrow_raw(event.as_raw_fd()) }
+}
+
+/// An attached device process. Dropping it ends the session, and so the process.
+#[derive(Debug)]
+pub struct DeviceProcess {
+    socket: OwnedFd,
+    channel: Mutex<Endpoint>,
+}
+
+impl DeviceProcess {
+    /// Has the device carry out one access, and waits for the reply if the command expects one.
+    /// Accesses of several threads take turns.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof`, `BrokenPipe` or `ConnectionReset`: the process is gone; the access may
+    /// have happened or not, and is safe to repeat with the next process (see
+    /// [`state`](crate::state)).
+    pub fn access(&self, command: &Command) -> io::Result<Reply> {
+        // A thread that panicked inside leaves the channel with at most a reply too many, which
+        // can only come from a panic in `exchange`, and that has none.
+        let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        channel.exchange(command)
+    }
+
+    /// Readable, and hung up, when the process is gone. It sends nothing over this socket.
+    pub fn hangup_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Waits until the process is gone.
+    ///
+    /// # Errors
+    ///
+    /// Those of `poll(2)`, except `EINTR`.
+    pub fn wait_hangup(&self) -> io::Result<()> {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::RDHUP)];
+        loop {
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => return other.map(drop).map_err(Into::into),
+            }
+        }
+    }
+}
