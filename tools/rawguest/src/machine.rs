@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! A VM with RAM and nothing else.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use kvm_bindings::{
+    kvm_mp_state, kvm_userspace_memory_region, KVM_MAX_CPUID_ENTRIES, KVM_MP_STATE_RUNNABLE,
+};
+use kvm_ioctls::{Kvm, VmFd};
+
+use crate::ram::{CODE, CODE_SIZE, MAX_VCPUS, RAM_SIZE, RAM_SLOT};
+use crate::{registers, Asm, Error, Ram, Result, Vcpu};
+
+/// A VM: RAM at address 0, and the vCPUs that have been added.
+///
+/// The VM's file descriptor closes when the machine and every clone of [`Machine::fd`] are
+/// dropped; KVM destroys the VM when the vCPUs are gone too.
+#[derive(Debug)]
+pub struct Machine {
+    kvm: Kvm,
+    fd: Arc<VmFd>,
+    ram: Arc<Ram>,
+    irqchip: bool,
+    vcpus: Cell<usize>,
+}
+
+impl Machine {
+    /// A VM without interrupt controllers: `hlt` is an exit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] when KVM is missing or refuses.
+    pub fn new() -> Result<Self> {
+        Self::build(false)
+    }
+
+    /// A VM with interrupt controllers in the kernel, as `KVM_IRQFD` needs them: `hlt` waits in
+    /// KVM for an interrupt, so end programs with an access that exits instead.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] when KVM is missing or refuses.
+    pub fn with_irqchip() -> Result<Self> {
+        Self::build(true)
+    }
+
+    fn build(irqchip: bool) -> Result<Self> {
+        let kvm = Kvm::new().map_err(Error::kvm("open /dev/kvm"))?;
+        let fd = kvm.create_vm().map_err(Error::kvm("KVM_CREATE_VM"))?;
+        if irqchip {
+            fd.create_irq_chip()
+                .map_err(Error::kvm("KVM_CREATE_IRQCHIP"))?;
+        }
+        let ram = Arc::new(Ram::new()?);
+        let slot = kvm_userspace_memory_region {
+            slot: RAM_SLOT,
+            flags: 0,
+            guest_phys_addr: 0,
+            memory_size: RAM_SIZE as u64,
+            userspace_addr: ram.host_address(),
+        };
+        // SAFETY: the mapping is RAM_SIZE bytes long. The machine and every vCPU hold `ram`, so
+        // it stays mapped as long as a guest can run.
+        unsafe { fd.set_user_memory_region(slot) }
+            .map_err(Error::kvm("KVM_SET_USER_MEMORY_REGION"))?;
+        Ok(Self {
+            kvm,
+            fd: Arc::new(fd),
+            ram,
+            irqchip,
+            vcpus: Cell::new(0),
+        })
+    }
+
+    /// The VM's file descriptor, for regions, ioeventfds and memory slots.
+    pub fn fd(&self) -> &Arc<VmFd> {
+        &self.fd
+    }
+
+    /// The guest's RAM.
+    pub fn ram(&self) -> &Arc<Ram> {
+        &self.ram
+    }
+
+    /// Creates the next vCPU, ready to run `program` with all registers zero.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyVcpus`], [`Error::ProgramTooLarge`], or [`Error::Call`].
+    pub fn add_vcpu(&self, program: &Asm) -> Result<Vcpu> {
+        let index = self.vcpus.get();
+        if index == MAX_VCPUS {
+            return Err(Error::TooManyVcpus { most: MAX_VCPUS });
+        }
+        let code = self.write_program(index, program)?;
+        let fd = self
+            .fd
+            .create_vcpu(index as u64)
+            .map_err(Error::kvm("KVM_CREATE_VCPU"))?;
+        self.vcpus.set(index + 1);
+        let cpuid = self
+            .kvm
+            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+            .map_err(Error::kvm("KVM_GET_SUPPORTED_CPUID"))?;
+        fd.set_cpuid2(&cpuid)
+            .map_err(Error::kvm("KVM_SET_CPUID2"))?;
+        let mut sregs = fd.get_sregs().map_err(Error::kvm("KVM_GET_SREGS"))?;
+        registers::enter(program.mode(), &mut sregs);
+        fd.set_sregs(&sregs).map_err(Error::kvm("KVM_SET_SREGS"))?;
+        fd.set_regs(&registers::initial(code))
+            .map_err(Error::kvm("KVM_SET_REGS"))?;
+        if self.irqchip {
+            let runnable = kvm_mp_state {
+                mp_state: KVM_MP_STATE_RUNNABLE,
+            };
+            fd.set_mp_state(runnable)
+                .map_err(Error::kvm("KVM_SET_MP_STATE"))?;
+        }
+        Ok(Vcpu::new(fd, self.ram.clone(), self.fd.run_size()))
+    }
+
+    fn write_program(&self, index: usize, program: &Asm) -> Result<u64> {
+        let len = program.bytes().len();
+        if len > CODE_SIZE {
+            return Err(Error::ProgramTooLarge {
+                len,
+                room: CODE_SIZE,
+            });
+        }
+        let address = CODE + (index * CODE_SIZE) as u64;
+        self.ram.write(address, program.bytes())?;
+        Ok(address)
+    }
+}
