@@ -168,7 +168,9 @@ impl Reply {
     /// Reads a reply frame; every frame is one.
     #[inline]
     pub fn decode(frame: &[u8; FRAME_SIZE]) -> Self {
-        Self { data: get_u64(frame, 0) }
+        Self {
+            data: get_u64(frame, 0),
+        }
     }
 }
 

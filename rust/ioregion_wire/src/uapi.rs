@@ -38,8 +38,9 @@ pub const KVM_EXIT_IOREGIONFD_FAILURE: u32 = 0x10f8;
 pub const IOREGIONFD_FAILURE_SENT: u32 = 1 << 31;
 
 /// `struct kvm_ioregion`: argument of `KVM_SET_IOREGION`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct KvmIoregion {
     /// Guest physical address, or port.
@@ -59,8 +60,9 @@ pub struct KvmIoregion {
 }
 
 /// `struct kvm_ioregionfd_failure`: overlays `kvm_run.mmio` and `kvm_run.io`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct KvmIoregionfdFailure {
     /// `kvm_run.mmio` or `kvm_run.io`: the whole access.

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! ioregionfd: guest MMIO and PIO go from KVM to a device process.
+//!
+//! ```text
+//! KVM_RUN, about to exit for an access
+//!   -> Vm::find (vm.rs)            which region? none: the exit goes to the VMM
+//!   -> Access::advance (access.rs) piece by piece, until the whole access is done
+//!   -> Channel (channel.rs)        command out, reply in, other vCPUs in between
+//!   -> failure.rs                  what the VMM is told when the device does not answer
+//! ```
+//!
+//! Decisions are in `ioregion_dispatch`, formats in `ioregion_wire`, everything unsafe in
+//! `kvm_ext`. Documentation/ioregion.md describes the interface.
+
+#![forbid(unsafe_code)]
+
+mod access;
+mod channel;
+mod failure;
+mod region;
+mod vm;
+
+use access::Access;
+use ioregion_wire::uapi;
+use kernel::{
+    prelude::*,
+    uaccess::UserPtr, //
+};
+use kvm_ext::{
+    Extension,
+    Io,
+    IoOutcome,
+    Registration, //
+};
+use vm::Vm;
+
+module! {
+    type: IoRegionModule,
+    name: "ioregion",
+    authors: ["Shunt developers"],
+    description: "Guest I/O from KVM to a device process",
+    license: "GPL",
+}
+
+struct IoRegionModule {
+    _registration: Registration<IoRegion>,
+}
+
+impl kernel::Module for IoRegionModule {
+    fn init(module: &'static ThisModule) -> Result<Self> {
+        Ok(Self {
+            _registration: Registration::new(module)?,
+        })
+    }
+}
+
+struct IoRegion;
+
+impl Extension for IoRegion {
+    type Vm = Pin<KBox<Vm>>;
+    type Vcpu = Option<Access>;
+
+    fn check_extension(number: usize) -> u32 {
+        match u32::try_from(number) {
+            Ok(uapi::KVM_CAP_IOREGIONFD) => uapi::API_VERSION,
+            _ => 0,
+        }
+    }
+
+    fn owns_ioctl(cmd: u32) -> bool {
+        cmd == uapi::KVM_SET_IOREGION
+    }
+
+    fn create_vm() -> Result<Self::Vm> {
+        KBox::pin_init(Vm::new(), GFP_KERNEL_ACCOUNT)
+    }
+
+    fn ioctl(vm: Pin<&Vm>, cmd: u32, arg: UserPtr) -> Result<isize> {
+        match cmd {
+            uapi::KVM_SET_IOREGION => vm.set_ioregion(arg),
+            _ => Err(ENOTTY),
+        }
+    }
+
+    fn handle_io(vm: Pin<&Vm>, vcpu: &mut Self::Vcpu, io: &mut Io<'_>) -> IoOutcome {
+        access::handle(&vm, vcpu, io)
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A region: guest addresses whose accesses go to a channel.
+
+use crate::channel::Channel;
+use ioregion_dispatch::{
+    regions::Ranged,
+    spec::{
+        Bus,
+        Range,
+        Spec, //
+    },
+};
+use ioregion_wire::{
+    frame::{
+        Command,
+        Operation,
+        Width, //
+    },
+    uapi,
+};
+use kernel::sync::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
+    Arc, //
+};
+use kvm_ext::PeerFile;
+
+/// Addresses of one bus of a VM, and where their accesses go.
+pub(crate) struct Region {
+    spec: Spec,
+    user_data: u64,
+    /// Commands are written here.
+    commands: PeerFile,
+    /// Keeps the order of commands and replies; regions with one reply file share it.
+    channel: Arc<Channel>,
+    removed: Atomic<bool>,
+}
+
+impl Region {
+    pub(crate) fn new(
+        spec: Spec,
+        user_data: u64,
+        commands: PeerFile,
+        channel: Arc<Channel>,
+    ) -> Self {
+        Self {
+            spec,
+            user_data,
+            commands,
+            channel,
+            removed: Atomic::new(false),
+        }
+    }
+
+    pub(crate) fn user_data(&self) -> u64 {
+        self.user_data
+    }
+
+    pub(crate) fn commands(&self) -> &PeerFile {
+        &self.commands
+    }
+
+    pub(crate) fn channel(&self) -> &Arc<Channel> {
+        &self.channel
+    }
+
+    /// The command for one piece of an access; `value` is what a write carries.
+    pub(crate) fn command(&self, addr: u64, width: Width, is_write: bool, value: u64) -> Command {
+        let is_doorbell = self.spec.range.is_empty();
+        Command {
+            operation: match (is_write, is_doorbell) {
+                (false, _) => Operation::Read,
+                (true, false) => Operation::Write(value),
+                (true, true) => Operation::Write(0),
+            },
+            width: if is_doorbell { Width::Byte } else { width },
+            expects_reply: !(is_write && self.spec.posted_writes),
+            user_data: self.user_data,
+            offset: addr - self.spec.range.start(),
+        }
+    }
+
+    /// Whether an access is one command whatever its size.
+    pub(crate) fn is_doorbell(&self) -> bool {
+        self.spec.range.is_empty()
+    }
+
+    /// `KVM_IOREGION_*` flags, as they were set.
+    pub(crate) fn flags(&self) -> u32 {
+        let pio = match self.spec.bus {
+            Bus::Mmio => 0,
+            Bus::Pio => uapi::KVM_IOREGION_PIO,
+        };
+        let posted = if self.spec.posted_writes {
+            uapi::KVM_IOREGION_POSTED_WRITES
+        } else {
+            0
+        };
+        pio | posted
+    }
+
+    /// The region is no longer the VM's: no command is sent for it any more, and who waits for
+    /// a reply gives up.
+    pub(crate) fn remove(&self) {
+        self.channel.change(|| self.removed.store(true, Relaxed));
+    }
+
+    /// To be called with the channel locked, as [`Self::remove`] sets it there.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed.load(Relaxed)
+    }
+}
+
+impl Ranged for Region {
+    fn range(&self) -> &Range {
+        &self.spec.range
+    }
+}

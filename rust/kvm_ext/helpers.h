@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What rust/kvm_ext needs of C: KVM's structures, and inline functions of the
+ * kernel. Rust sees every structure here as opaque, but for the two whose
+ * layout helpers.c asserts.
+ */
+#ifndef SHUNT_KVM_EXT_HELPERS_H
+#define SHUNT_KVM_EXT_HELPERS_H
+
+#include <linux/types.h>
+
+struct file;
+struct kvm;
+struct kvm_vcpu;
+struct shunt_changes;
+
+void *shunt_vm_data(struct kvm *kvm);
+void shunt_set_vm_data(struct kvm *kvm, void *data);
+void *shunt_vcpu_data(struct kvm_vcpu *vcpu);
+void shunt_set_vcpu_data(struct kvm_vcpu *vcpu, void *data);
+struct kvm *shunt_vcpu_vm(struct kvm_vcpu *vcpu);
+void shunt_describe_exit(struct kvm_vcpu *vcpu, u32 reason, const void *tail, size_t len);
+
+int shunt_file_check(struct file *file, bool write);
+bool shunt_file_keeps_messages(struct file *file);
+ssize_t shunt_file_read(struct file *file, void *buf, size_t len);
+ssize_t shunt_file_write(struct file *file, const void *buf, size_t len);
+bool shunt_file_readable(struct file *file);
+
+struct shunt_changes *shunt_changes_alloc(void);
+void shunt_changes_free(struct shunt_changes *changes);
+u32 shunt_changes_count(const struct shunt_changes *changes);
+void shunt_changes_announce(struct shunt_changes *changes);
+int shunt_wait(struct shunt_changes *changes, u32 seen, struct file *file, bool write);
+
+#endif

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The extension that a module implements, and its registration with KVM.
+
+use crate::{
+    ffi,
+    io::Io, //
+};
+use core::marker::PhantomData;
+use kernel::{
+    error::{
+        from_result,
+        to_result, //
+    },
+    ffi::{
+        c_int,
+        c_long,
+        c_uint,
+        c_ulong, //
+    },
+    prelude::*,
+    types::ForeignOwnable,
+    uaccess::UserPtr, //
+};
+
+/// What becomes of an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoOutcome {
+    /// It is complete; the guest goes on.
+    Completed,
+    /// Userspace gets an exit for it.
+    ToUserspace,
+    /// A signal came. `KVM_RUN` returns `EINTR`, and the next one goes on with this very access.
+    Interrupted,
+}
+
+/// What a module adds to VMs.
+pub trait Extension: 'static {
+    /// State of an attached VM.
+    type Vm: ForeignOwnable + Send + Sync;
+
+    /// State of a vCPU between two calls for the same access.
+    type Vcpu: Default + Send;
+
+    /// The answer to `KVM_CHECK_EXTENSION`; 0 for a number that is not the extension's.
+    fn check_extension(number: usize) -> u32;
+
+    /// Whether a VM ioctl is the extension's.
+    fn owns_ioctl(cmd: u32) -> bool;
+
+    /// State of a VM that is being attached.
+    fn create_vm() -> Result<Self::Vm>;
+
+    /// Executes one of the ioctls that [`Self::owns_ioctl`] claims.
+    fn ioctl(
+        vm: <Self::Vm as ForeignOwnable>::Borrowed<'_>,
+        cmd: u32,
+        arg: UserPtr,
+    ) -> Result<isize>;
+
+    /// Handles a guest access. May sleep, with no lock held, if [`Io::may_wait`].
+    fn handle_io(
+        vm: <Self::Vm as ForeignOwnable>::Borrowed<'_>,
+        vcpu: &mut Self::Vcpu,
+        io: &mut Io<'_>,
+    ) -> IoOutcome;
+}
+
+/// Keeps an extension registered.
+///
+/// # Invariants
+///
+/// `ops` is registered with KVM, and stays where it is until it no longer is.
+pub struct Registration<E: Extension> {
+    ops: KBox<ffi::KvmExtOps>,
+    _extension: PhantomData<fn(E)>,
+}
+
+// SAFETY: The operations are immutable, and any thread may unregister them.
+unsafe impl<E: Extension> Send for Registration<E> {}
+
+// SAFETY: The operations are immutable.
+unsafe impl<E: Extension> Sync for Registration<E> {}
+
+impl<E: Extension> Registration<E> {
+    /// Registers the extension. To be kept in the module's own state, so that it ends with the
+    /// module's exit.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if another extension is registered; `ENOMEM`.
+    pub fn new(module: &'static ThisModule) -> Result<Self> {
+        let ops = KBox::new(
+            ffi::KvmExtOps {
+                owner: module.as_ptr().cast(),
+                check_extension: check_extension::<E>,
+                owns_ioctl: owns_ioctl::<E>,
+                vm_create: vm_create::<E>,
+                vm_ioctl: vm_ioctl::<E>,
+                vm_destroy: vm_destroy::<E>,
+                vcpu_io: vcpu_io::<E>,
+                vcpu_destroy: vcpu_destroy::<E>,
+            },
+            GFP_KERNEL,
+        )?;
+        // SAFETY: The operations stay valid and in place until `drop` unregisters them, and
+        // each keeps the contract of `struct kvm_ext_ops`.
+        to_result(unsafe { ffi::kvm_ext_register(&raw const *ops) })?;
+        // INVARIANT: Just registered.
+        Ok(Self {
+            ops,
+            _extension: PhantomData,
+        })
+    }
+}
+
+impl<E: Extension> Drop for Registration<E> {
+    fn drop(&mut self) {
+        // SAFETY: They are registered, by the type invariant. This is the module's exit, so no
+        // VM is attached: each would hold a reference to the module.
+        unsafe { ffi::kvm_ext_unregister(&raw const *self.ops) }
+    }
+}
+
+/// # Safety
+///
+/// As `kvm_ext_ops.check_extension`; only KVM calls it.
+unsafe extern "C" fn check_extension<E: Extension>(number: c_long) -> c_int {
+    E::check_extension(number as usize) as c_int
+}
+
+/// # Safety
+///
+/// As `kvm_ext_ops.owns_ioctl`; only KVM calls it.
+unsafe extern "C" fn owns_ioctl<E: Extension>(cmd: c_uint) -> bool {
+    E::owns_ioctl(cmd)
+}
+
+/// # Safety
+///
+/// As `kvm_ext_ops.vm_create`; only KVM calls it.
+unsafe extern "C" fn vm_create<E: Extension>(kvm: *mut ffi::Kvm) -> c_int {
+    from_result(|| {
+        let vm = E::create_vm()?;
+        // SAFETY: `kvm` is valid, and nobody uses its data before this function returns.
+        unsafe { ffi::shunt_set_vm_data(kvm, vm.into_foreign()) };
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// `kvm` must be attached, and must not be destroyed during `'a`.
+unsafe fn vm_of<'a, E: Extension>(kvm: *mut ffi::Kvm) -> <E::Vm as ForeignOwnable>::Borrowed<'a> {
+    // SAFETY: `vm_create` stored it, by the safety requirement, and only `vm_destroy` takes it
+    // back.
+    unsafe { E::Vm::borrow(ffi::shunt_vm_data(kvm)) }
+}
+
+/// # Safety
+///
+/// As `kvm_ext_ops.vm_ioctl`; only KVM calls it.
+unsafe extern "C" fn vm_ioctl<E: Extension>(
+    kvm: *mut ffi::Kvm,
+    cmd: c_uint,
+    arg: c_ulong,
+) -> c_long {
+    // SAFETY: KVM calls this for attached VMs, and holds a reference to the VM meanwhile.
+    let vm = unsafe { vm_of::<E>(kvm) };
+    from_result(|| E::ioctl(vm, cmd, UserPtr::from_addr(arg)))
+}
+
+/// # Safety
+///
+/// As `kvm_ext_ops.vm_destroy`; only KVM calls it.
+unsafe extern "C" fn vm_destroy<E: Extension>(kvm: *mut ffi::Kvm) {
+    // SAFETY: `vm_create` stored it; KVM calls this once, as the VM's last user.
+    drop(unsafe { E::Vm::from_foreign(ffi::shunt_vm_data(kvm)) });
+}
+
+/// # Safety
+///
+/// As `kvm_ext_ops.vcpu_io`; only KVM calls it.
+unsafe extern "C" fn vcpu_io<E: Extension>(
+    vcpu: *mut ffi::KvmVcpu,
+    io: *const ffi::KvmExtIo,
+    may_wait: bool,
+) -> c_int {
+    // SAFETY: The vCPU is valid and loaded by this thread; its VM is attached and outlives it.
+    let vm = unsafe { vm_of::<E>(ffi::shunt_vcpu_vm(vcpu)) };
+    // SAFETY: As above, and this function is only called with the mutex of the vCPU held.
+    let state = match unsafe { vcpu_state::<E>(vcpu) } {
+        Ok(state) => state,
+        Err(e) => return e.to_errno(),
+    };
+    // SAFETY: These are the arguments of this call, and `io` is valid during it.
+    let mut io = unsafe { Io::new(vcpu, &*io, may_wait) };
+    match E::handle_io(vm, state, &mut io) {
+        IoOutcome::Completed => 1,
+        IoOutcome::ToUserspace => 0,
+        IoOutcome::Interrupted => EINTR.to_errno(),
+    }
+}
+
+/// The state of a vCPU, made when it is first asked for.
+///
+/// # Safety
+///
+/// `vcpu` must be valid, and its mutex held during `'a`.
+unsafe fn vcpu_state<'a, E: Extension>(vcpu: *mut ffi::KvmVcpu) -> Result<&'a mut E::Vcpu> {
+    // SAFETY: The vCPU is valid.
+    let mut data = unsafe { ffi::shunt_vcpu_data(vcpu) };
+    if data.is_null() {
+        data = KBox::into_raw(KBox::new(E::Vcpu::default(), GFP_KERNEL_ACCOUNT)?).cast();
+        // SAFETY: The vCPU is valid, and its mutex keeps others away.
+        unsafe { ffi::shunt_set_vcpu_data(vcpu, data) };
+    }
+    // SAFETY: It came from a `KBox` of this type; the mutex makes this the only reference, and
+    // `vcpu_destroy`, which frees it, comes after the last call with the mutex held.
+    Ok(unsafe { &mut *data.cast::<E::Vcpu>() })
+}
+
+/// # Safety
+///
+/// As `kvm_ext_ops.vcpu_destroy`; only KVM calls it.
+unsafe extern "C" fn vcpu_destroy<E: Extension>(vcpu: *mut ffi::KvmVcpu) {
+    // SAFETY: KVM calls this once, with the data that `vcpu_state` stored, as its last user.
+    drop(unsafe { KBox::from_raw(ffi::shunt_vcpu_data(vcpu).cast::<E::Vcpu>()) });
+}

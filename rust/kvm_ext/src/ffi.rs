@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Declarations of `helpers.h` and of `include/linux/kvm_ext.h`.
+//!
+//! C structures are opaque, but for the two that have to be read or filled in here. `helpers.c`
+//! asserts the same sizes and offsets as this file.
+
+use core::mem::offset_of;
+use kernel::ffi::{
+    c_int,
+    c_long,
+    c_uint,
+    c_ulong,
+    c_void, //
+};
+
+/// `struct kvm`.
+#[repr(C)]
+pub(crate) struct Kvm {
+    _opaque: [u8; 0],
+}
+
+/// `struct kvm_vcpu`.
+#[repr(C)]
+pub(crate) struct KvmVcpu {
+    _opaque: [u8; 0],
+}
+
+/// `struct shunt_changes`.
+#[repr(C)]
+pub(crate) struct ShuntChanges {
+    _opaque: [u8; 0],
+}
+
+/// `struct kvm_ext_io`.
+#[repr(C)]
+pub(crate) struct KvmExtIo {
+    pub(crate) addr: u64,
+    pub(crate) data: *mut u8,
+    pub(crate) size: u32,
+    pub(crate) count: u32,
+    pub(crate) is_pio: bool,
+    pub(crate) is_write: bool,
+    pub(crate) resumed: bool,
+}
+
+/// `struct kvm_ext_ops`.
+#[repr(C)]
+pub(crate) struct KvmExtOps {
+    pub(crate) owner: *mut c_void,
+    pub(crate) check_extension: unsafe extern "C" fn(c_long) -> c_int,
+    pub(crate) owns_ioctl: unsafe extern "C" fn(c_uint) -> bool,
+    pub(crate) vm_create: unsafe extern "C" fn(*mut Kvm) -> c_int,
+    pub(crate) vm_ioctl: unsafe extern "C" fn(*mut Kvm, c_uint, c_ulong) -> c_long,
+    pub(crate) vm_destroy: unsafe extern "C" fn(*mut Kvm),
+    pub(crate) vcpu_io: unsafe extern "C" fn(*mut KvmVcpu, *const KvmExtIo, bool) -> c_int,
+    pub(crate) vcpu_destroy: unsafe extern "C" fn(*mut KvmVcpu),
+}
+
+const _: () = {
+    assert!(size_of::<KvmExtIo>() == 32);
+    assert!(offset_of!(KvmExtIo, data) == 8);
+    assert!(offset_of!(KvmExtIo, size) == 16);
+    assert!(offset_of!(KvmExtIo, count) == 20);
+    assert!(offset_of!(KvmExtIo, is_pio) == 24);
+    assert!(offset_of!(KvmExtIo, is_write) == 25);
+    assert!(offset_of!(KvmExtIo, resumed) == 26);
+    assert!(size_of::<KvmExtOps>() == 64);
+    assert!(offset_of!(KvmExtOps, check_extension) == 8);
+    assert!(offset_of!(KvmExtOps, owns_ioctl) == 16);
+    assert!(offset_of!(KvmExtOps, vm_create) == 24);
+    assert!(offset_of!(KvmExtOps, vm_ioctl) == 32);
+    assert!(offset_of!(KvmExtOps, vm_destroy) == 40);
+    assert!(offset_of!(KvmExtOps, vcpu_io) == 48);
+    assert!(offset_of!(KvmExtOps, vcpu_destroy) == 56);
+};
+
+extern "C" {
+    pub(crate) fn kvm_ext_register(ops: *const KvmExtOps) -> c_int;
+    pub(crate) fn kvm_ext_unregister(ops: *const KvmExtOps);
+
+    pub(crate) fn shunt_vm_data(kvm: *mut Kvm) -> *mut c_void;
+    pub(crate) fn shunt_set_vm_data(kvm: *mut Kvm, data: *mut c_void);
+    pub(crate) fn shunt_vcpu_data(vcpu: *mut KvmVcpu) -> *mut c_void;
+    pub(crate) fn shunt_set_vcpu_data(vcpu: *mut KvmVcpu, data: *mut c_void);
+    pub(crate) fn shunt_vcpu_vm(vcpu: *mut KvmVcpu) -> *mut Kvm;
+    pub(crate) fn shunt_describe_exit(
+        vcpu: *mut KvmVcpu,
+        reason: u32,
+        tail: *const c_void,
+        len: usize,
+    );
+
+    pub(crate) fn shunt_file_check(file: *mut c_void, write: bool) -> c_int;
+    pub(crate) fn shunt_file_keeps_messages(file: *mut c_void) -> bool;
+    pub(crate) fn shunt_file_read(file: *mut c_void, buf: *mut c_void, len: usize) -> isize;
+    pub(crate) fn shunt_file_write(file: *mut c_void, buf: *const c_void, len: usize) -> isize;
+    pub(crate) fn shunt_file_readable(file: *mut c_void) -> bool;
+
+    pub(crate) fn shunt_changes_alloc() -> *mut ShuntChanges;
+    pub(crate) fn shunt_changes_free(changes: *mut ShuntChanges);
+    pub(crate) fn shunt_changes_count(changes: *const ShuntChanges) -> u32;
+    pub(crate) fn shunt_changes_announce(changes: *mut ShuntChanges);
+    pub(crate) fn shunt_wait(
+        changes: *mut ShuntChanges,
+        seen: u32,
+        file: *mut c_void,
+        write: bool,
+    ) -> c_int;
+}

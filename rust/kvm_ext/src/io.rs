@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A guest access that the extension is asked to handle.
+
+use crate::ffi;
+use core::slice;
+
+/// A guest access that nothing in the kernel handles, while KVM waits for it to be handled.
+///
+/// # Invariants
+///
+/// `vcpu` is loaded by this thread, `raw` describes its access, and `raw.data` points to
+/// `raw.count` elements of `raw.size` bytes.
+pub struct Io<'a> {
+    vcpu: *mut ffi::KvmVcpu,
+    raw: &'a ffi::KvmExtIo,
+    may_wait: bool,
+}
+
+impl<'a> Io<'a> {
+    /// # Safety
+    ///
+    /// The arguments must be those of one call of `kvm_ext_ops.vcpu_io`.
+    pub(crate) unsafe fn new(
+        vcpu: *mut ffi::KvmVcpu,
+        raw: &'a ffi::KvmExtIo,
+        may_wait: bool,
+    ) -> Self {
+        // INVARIANT: That is what KVM passes, by the safety requirement.
+        Self {
+            vcpu,
+            raw,
+            may_wait,
+        }
+    }
+
+    /// Guest physical address, or port.
+    #[inline]
+    pub fn addr(&self) -> u64 {
+        self.raw.addr
+    }
+
+    /// Bytes of an element: 1 to 8 for MMIO; 1, 2 or 4 for port I/O.
+    #[inline]
+    pub fn element_size(&self) -> usize {
+        self.raw.size as usize
+    }
+
+    /// Bytes of all elements. There is more than one element only in string port I/O.
+    #[inline]
+    pub fn total_size(&self) -> usize {
+        self.element_size() * self.raw.count as usize
+    }
+
+    /// Port I/O, else MMIO.
+    #[inline]
+    pub fn is_pio(&self) -> bool {
+        self.raw.is_pio
+    }
+
+    /// A write, else a read.
+    #[inline]
+    pub fn is_write(&self) -> bool {
+        self.raw.is_write
+    }
+
+    /// Whether the handler was called for this very access before, and was interrupted.
+    #[inline]
+    pub fn is_resumed(&self) -> bool {
+        self.raw.resumed
+    }
+
+    /// Whether the handler may sleep. It must not when `KVM_RUN` is called with
+    /// `immediate_exit`.
+    #[inline]
+    pub fn may_wait(&self) -> bool {
+        self.may_wait
+    }
+
+    /// `width` bytes of a write, `at` bytes into the access, zero-extended. 0 if they are not
+    /// all inside.
+    pub fn load(&self, at: usize, width: usize) -> u64 {
+        let mut value = [0; 8];
+        if let (Some(to), Some(from)) = (value.get_mut(..width), self.bytes(at, width)) {
+            to.copy_from_slice(from);
+        }
+        u64::from_ne_bytes(value)
+    }
+
+    /// Stores `width` bytes of what a read yields, `at` bytes into the access. Does nothing if
+    /// they are not all inside.
+    pub fn store(&mut self, at: usize, width: usize, value: u64) {
+        if let (Some(from), Some(to)) =
+            (value.to_ne_bytes().get(..width), self.bytes_mut(at, width))
+        {
+            to.copy_from_slice(from);
+        }
+    }
+
+    /// Makes the coming exit to userspace one of `reason`. `struct kvm_run` goes on describing
+    /// the access in the first 32 bytes of its union; `tail` follows there.
+    pub fn describe_exit(&mut self, reason: u32, tail: &[u8]) {
+        // SAFETY: The vCPU is loaded by this thread, by the type invariant. C keeps the copy
+        // inside of the union.
+        unsafe {
+            ffi::shunt_describe_exit(self.vcpu, reason, tail.as_ptr().cast(), tail.len());
+        }
+    }
+
+    fn bytes(&self, at: usize, width: usize) -> Option<&[u8]> {
+        if at.checked_add(width)? > self.total_size() {
+            return None;
+        }
+        // SAFETY: By the type invariant and the check above, these bytes are all inside of the
+        // elements. Userspace may map them, as it may those of any I/O exit: what it stores
+        // there meanwhile is what its guest reads or its device gets, and nothing else.
+        Some(unsafe { slice::from_raw_parts(self.raw.data.add(at), width) })
+    }
+
+    fn bytes_mut(&mut self, at: usize, width: usize) -> Option<&mut [u8]> {
+        if at.checked_add(width)? > self.total_size() {
+            return None;
+        }
+        // SAFETY: As in `bytes`; nobody else in the kernel uses them during the call.
+        Some(unsafe { slice::from_raw_parts_mut(self.raw.data.add(at), width) })
+    }
+}
