@@ -5,7 +5,9 @@
 use ioregion_wire::uapi::{
     KvmIoregionfdFailure, KVM_EXIT_IOREGIONFD_FAILURE, KVM_IOREGION_PIO, KVM_RUN_UNION_OFFSET,
 };
-use kvm_bindings::{KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_IO_OUT, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN};
+use kvm_bindings::{
+    KVM_EXIT_HLT, KVM_EXIT_INTR, KVM_EXIT_IO, KVM_EXIT_IO_OUT, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN,
+};
 use zerocopy::FromBytes;
 
 /// A guest access that the VMM has to complete.
@@ -63,7 +65,7 @@ pub enum Exit {
     Access(Access),
     /// `KVM_EXIT_IOREGIONFD_FAILURE`.
     Failure(Box<Failure>),
-    /// `KVM_RUN` returned EINTR with `KVM_EXIT_INTR`.
+    /// `KVM_RUN` returned EINTR, for a signal or for immediate_exit.
     Interrupted,
     /// The guest faulted.
     Shutdown,
@@ -71,6 +73,8 @@ pub enum Exit {
     Other(u32),
 }
 
+/// Byte offset of `kvm_run.immediate_exit`.
+const IMMEDIATE_EXIT: usize = 1;
 /// Byte offset of `kvm_run.exit_reason`.
 const EXIT_REASON: usize = 8;
 /// `kvm_run.mmio`: phys_addr, data, len, is_write.
@@ -91,7 +95,12 @@ const IO_DATA_OFFSET: usize = IO_DIRECTION + 8;
 pub(crate) struct RunPage<'a>(pub(crate) &'a mut [u8]);
 
 impl RunPage<'_> {
-    pub(crate) fn reason(&self) -> u32 {
+    /// Whether EINTR is what KVM promises: for a signal, or because immediate_exit is set.
+    pub(crate) fn interruption_is_accounted_for(&self) -> bool {
+        self.reason() == KVM_EXIT_INTR || self.0[IMMEDIATE_EXIT] != 0
+    }
+
+    fn reason(&self) -> u32 {
         self.u32(EXIT_REASON)
     }
 

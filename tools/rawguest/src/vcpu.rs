@@ -5,7 +5,7 @@
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
-use kvm_bindings::{kvm_fpu, KVM_EXIT_INTR};
+use kvm_bindings::kvm_fpu;
 use kvm_ioctls::VcpuFd;
 
 use crate::exit::RunPage;
@@ -33,14 +33,14 @@ impl Vcpu {
     ///
     /// # Errors
     ///
-    /// Any errno but EINTR with `KVM_EXIT_INTR`, which is [`Exit::Interrupted`].
+    /// [`Error::Call`] with any errno but EINTR, and with EINTR when neither a signal
+    /// (`KVM_EXIT_INTR`) nor [`Vcpu::set_immediate_exit`] accounts for it.
     pub fn run(&mut self) -> Result<Exit> {
         let result = self.fd.run().map(|_| ());
+        let page = self.run_page();
         match result {
-            Ok(()) => Ok(self.run_page().exit()),
-            Err(error)
-                if error.errno() == libc::EINTR && self.run_page().reason() == KVM_EXIT_INTR =>
-            {
+            Ok(()) => Ok(page.exit()),
+            Err(error) if error.errno() == libc::EINTR && page.interruption_is_accounted_for() => {
                 signals::consume();
                 Ok(Exit::Interrupted)
             }

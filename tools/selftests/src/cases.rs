@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The tests, a file for each theme.
+
+use crate::suite::Test;
+
+mod exits;
+
+/// All themes, simplest first.
+pub(crate) const THEMES: &[&[Test]] = &[exits::TESTS];

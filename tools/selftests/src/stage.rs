@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! A guest in this thread and its device in another.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use anyhow::{Context, Result};
+use ioregion_wire::frame::Command;
+use rawguest::{Exit, Kicker, Vcpu};
+
+use crate::channel::{self, DeviceEnd};
+
+/// Whether signals hit the vCPU while it waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signals {
+    /// None.
+    None,
+    /// The device answers each command only after a signal has brought the vCPU back to
+    /// userspace.
+    EachCommand,
+}
+
+/// Both.
+pub(crate) const SIGNALS: [Signals; 2] = [Signals::None, Signals::EachCommand];
+
+/// The vCPU's side of a play.
+pub(crate) struct Driver<'a> {
+    pub(crate) vcpu: &'a mut Vcpu,
+    interrupted: Option<Sender<()>>,
+}
+
+impl Driver<'_> {
+    /// Runs until something other than a signal stops the vCPU.
+    pub(crate) fn run(&mut self) -> Result<Exit> {
+        loop {
+            match self.vcpu.run()? {
+                Exit::Interrupted => {
+                    let sender = self.interrupted.as_ref().context("a signal nobody sent")?;
+                    sender.send(()).context("the device is gone")?;
+                }
+                exit => return Ok(exit),
+            }
+        }
+    }
+}
+
+/// Runs `guest` here while a device answers each command that wants it with `answer`.
+/// Returns what `guest` returned, and all commands in order.
+pub(crate) fn play<T>(
+    vcpu: &mut Vcpu,
+    device: &mut DeviceEnd,
+    signals: Signals,
+    mut answer: impl FnMut(&Command) -> Result<u64> + Send,
+    guest: impl FnOnce(&mut Driver) -> Result<T>,
+) -> Result<(T, Vec<Command>)> {
+    let (interrupted, interruptions) = mpsc::channel();
+    let kicker = match signals {
+        Signals::None => None,
+        Signals::EachCommand => Some(Kicker::for_this_thread(vcpu)?),
+    };
+    let answer = move |command: &Command| {
+        if let Some(kicker) = kicker.filter(|_| command.expects_reply) {
+            kicker.kick();
+            interruptions.recv().context("the vCPU is gone")?;
+        }
+        answer(command)
+    };
+    let mut driver = Driver {
+        vcpu,
+        interrupted: kicker.map(|_| interrupted),
+    };
+    with_device(device, answer, || guest(&mut driver))
+}
+
+/// Runs `work` here while a device answers in another thread. The device stops when `work` is
+/// done and no command is left.
+pub(crate) fn with_device<T>(
+    device: &mut DeviceEnd,
+    answer: impl FnMut(&Command) -> Result<u64> + Send,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(T, Vec<Command>)> {
+    let (stop, stopper) = channel::pipe()?;
+    thread::scope(|scope| {
+        let server = scope.spawn(move || or_die(serve(device, stop, answer)));
+        let result = work();
+        drop(stopper);
+        let log = server
+            .join()
+            .map_err(|_| anyhow::anyhow!("the device panicked"))?;
+        Ok((result?, log))
+    })
+}
+
+fn serve(
+    device: &mut DeviceEnd,
+    stop: OwnedFd,
+    mut answer: impl FnMut(&Command) -> Result<u64>,
+) -> Result<Vec<Command>> {
+    let mut log = Vec::new();
+    while device.wait_for_command(stop.as_fd())? {
+        let Some(command) = device.next()? else {
+            break;
+        };
+        let data = answer(&command)?;
+        log.push(command);
+        if command.expects_reply {
+            device.reply(data)?;
+        }
+    }
+    Ok(log)
+}
+
+/// The value, or else the end of the test: for threads on which a vCPU in `KVM_RUN` depends,
+/// so that a mistake shows itself and not a hang.
+pub(crate) fn or_die<T>(result: Result<T>) -> T {
+    result.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        process::exit(1)
+    })
+}
