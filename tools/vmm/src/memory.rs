@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! Guest RAM: one memfd, so that device processes can map it too.
+
+use anyhow::{Context, Result};
+use kvm_bindings::kvm_userspace_memory_region;
+use kvm_ioctls::VmFd;
+use shunt::memory::allocate;
+use vm_memory::{Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+
+use crate::layout::{HOLE_END, HOLE_START};
+
+/// The RAM of a guest with `bytes` of it, as (address, size): split around the MMIO hole.
+pub(crate) fn ranges(bytes: u64) -> Vec<(u64, u64)> {
+    let low = bytes.min(HOLE_START);
+    let mut ranges = vec![(0, low)];
+    if bytes > low {
+        ranges.push((HOLE_END, bytes - low));
+    }
+    ranges
+}
+
+/// Allocates zeroed RAM. Pages are taken from the host when they are touched.
+///
+/// # Errors
+///
+/// When the memfd cannot be made, sized or mapped.
+pub(crate) fn new(ranges: &[(u64, u64)]) -> Result<GuestMemoryMmap> {
+    let ranges: Vec<_> = ranges
+        .iter()
+        .map(|&(start, size)| (GuestAddress(start), size as usize))
+        .collect();
+    Ok(allocate(&ranges)?)
+}
+
+/// Gives the RAM to the VM, a memory slot for each range.
+///
+/// # Errors
+///
+/// When KVM refuses a slot.
+pub(crate) fn give_to(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<()> {
+    for (slot, region) in memory.iter().enumerate() {
+        let slot = kvm_userspace_memory_region {
+            slot: slot as u32,
+            flags: 0,
+            guest_phys_addr: region.start_addr().raw_value(),
+            memory_size: region.len(),
+            userspace_addr: region.as_ptr() as u64,
+        };
+        // SAFETY: The range is a live mapping of exactly `memory_size` bytes. The machine, the
+        // only caller, joins its vCPUs and drops the VM before it drops the mapping.
+        unsafe { vm.set_user_memory_region(slot) }
+            .with_context(|| format!("KVM refuses the memory slot {slot:x?}"))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ram_never_covers_the_hole() {
+        for (bytes, want) in [
+            (64 << 20, vec![(0, 64 << 20)]),
+            (HOLE_START, vec![(0, HOLE_START)]),
+            (HOLE_START + 4096, vec![(0, HOLE_START), (HOLE_END, 4096)]),
+        ] {
+            assert_eq!(ranges(bytes), want, "{bytes:#x}");
+        }
+    }
+}
