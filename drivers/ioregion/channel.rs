@@ -193,12 +193,15 @@ impl Channel {
         }
     }
 
-    /// With no command in flight, all that the peer can have sent is a reply that nobody asked
-    /// for, or its end.
+    /// With no command in flight, all that the peer can have sent is its end, or what nobody
+    /// asked for.
     fn expect_silence(&self, state: &mut State) -> Result<(), Stop> {
         match &self.replies {
             Some(file) if state.in_flight.is_idle() && file.is_readable() => {
-                self.try_receive(state, file).map(drop)
+                match self.try_receive(state, file)? {
+                    true => Err(self.fail(state, EPROTO)),
+                    false => Ok(()),
+                }
             }
             _ => Ok(()),
         }
