@@ -34,6 +34,10 @@ pub trait Device {
 
 /// Carries out one access and counts it.
 ///
+/// The command's `user_data` is where its region begins in the device's registers, so a VMM can
+/// split a device into several regions, each with its own flags; a region that is the whole
+/// device has 0.
+///
 /// Every access of every dispatch mode comes through here: [`serve`](crate::serve) calls it for
 /// the commands of a channel, a VMM that hosts the device itself calls it for an exit (and then
 /// [`Device::work`] until that answers false).
@@ -43,17 +47,18 @@ pub fn perform(
     origin: Origin,
     counters: &Counters,
 ) -> Reply {
+    let offset = command.user_data.wrapping_add(command.offset);
     match command.operation {
         Operation::Read => {
             counters.count_read(origin);
-            let data = device.read(command.offset, command.width);
+            let data = device.read(offset, command.width);
             Reply {
                 data: command.width.mask(data),
             }
         }
         Operation::Write(value) => {
             counters.count_write(origin);
-            device.write(command.offset, command.width, value);
+            device.write(offset, command.width, value);
             Reply::default()
         }
     }

@@ -26,7 +26,8 @@ use std::sync::{Mutex, PoisonError};
 use ioregion_wire::frame::{Command, Reply};
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::net::{
-    accept_with, bind, listen, socket_with, AddressFamily, SocketAddrUnix, SocketFlags, SocketType,
+    accept_with, bind, listen, shutdown, socket_with, AddressFamily, Shutdown, SocketAddrUnix,
+    SocketFlags, SocketType,
 };
 use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
@@ -153,7 +154,8 @@ impl Connection {
         attach::send(&self.socket, &attach, &message.fds)?;
         Ok(DeviceProcess {
             socket: self.socket,
-            channel: Mutex::new(vmm_end),
+            channel: vmm_end,
+            turn: Mutex::new(()),
         })
     }
 }
@@ -215,7 +217,9 @@ fn eventfd(event: &EventFd) -> BorrowedFd<'_> {
 #[derive(Debug)]
 pub struct DeviceProcess {
     socket: OwnedFd,
-    channel: Mutex<Endpoint>,
+    channel: Endpoint,
+    /// Held from a command to its reply.
+    turn: Mutex<()>,
 }
 
 impl DeviceProcess {
@@ -230,8 +234,22 @@ impl DeviceProcess {
     pub fn access(&self, command: &Command) -> io::Result<Reply> {
         // A thread that panicked inside leaves the channel with at most a reply too many, which
         // can only come from a panic in `exchange`, and that has none.
-        let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
-        channel.exchange(command)
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.channel.exchange(command)
+    }
+
+    /// Ends the session: the process sees the VMM hang up, threads that wait in
+    /// [`access`](Self::access) get `UnexpectedEof` or `BrokenPipe`, also when the process hangs,
+    /// and [`hangup_fd`](Self::hangup_fd) becomes readable.
+    ///
+    /// # Errors
+    ///
+    /// Those of `shutdown(2)`.
+    pub fn hang_up(&self) -> io::Result<()> {
+        shutdown(&self.socket, Shutdown::Both)?;
+        // The VMM's channel is a socket pair.
+        shutdown(self.channel.read_fd(), Shutdown::Both)?;
+        Ok(())
     }
 
     /// Readable, and hung up, when the process is gone. It sends nothing over this socket.
