@@ -26,6 +26,7 @@ struct Options {
 }
 
 fn main() -> anyhow::Result<()> {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let options = Options::parse();
     rustix::thread::set_no_new_privs(true).context("PR_SET_NO_NEW_PRIVS")?;
     let disk = Blk::open(&options.image, options.read_only)

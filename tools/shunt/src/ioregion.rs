@@ -2,23 +2,21 @@
 
 //! KVM's side of ioregionfd for a VMM: is it there, give it a region, complete what it could not.
 
+mod failed_access;
+
 use std::io;
 use std::os::fd::AsRawFd;
 
-use ioregion_wire::frame::{Operation, Width};
 use ioregion_wire::uapi::{
-    KvmIoregion, KvmIoregionfdFailure, API_VERSION, KVMIO, KVM_CAP_IOREGIONFD,
-    KVM_EXIT_IOREGIONFD_FAILURE, KVM_IOREGION_DEASSIGN, KVM_IOREGION_PIO,
-    KVM_IOREGION_POSTED_WRITES, KVM_SET_IOREGION_NR,
+    KvmIoregion, API_VERSION, KVM_CAP_IOREGIONFD, KVM_IOREGION_DEASSIGN, KVM_IOREGION_PIO,
+    KVM_IOREGION_POSTED_WRITES, KVM_SET_IOREGION,
 };
-use kvm_bindings::kvm_run;
-use kvm_ioctls::{VcpuFd, VmFd};
+use kvm_ioctls::VmFd;
 use vmm_sys_util::ioctl::ioctl_with_ref;
-use vmm_sys_util::ioctl_iow_nr;
 
 use crate::channel::Endpoint;
 
-ioctl_iow_nr!(KVM_SET_IOREGION, KVMIO, KVM_SET_IOREGION_NR, KvmIoregion);
+pub use failed_access::{complete, failure};
 
 /// Which address space a region is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,32 +96,8 @@ pub fn remove_region(vm: &VmFd, region: &Region) -> io::Result<()> {
 
 fn set_ioregion(vm: &VmFd, argument: &KvmIoregion) -> io::Result<()> {
     // SAFETY: the kernel reads one `KvmIoregion` and writes nothing to this process's memory.
-    match unsafe { ioctl_with_ref(vm, KVM_SET_IOREGION(), argument) } {
+    match unsafe { ioctl_with_ref(vm, KVM_SET_IOREGION.into(), argument) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
-}
-
-/// What `kvm_run` says after `KVM_EXIT_IOREGIONFD_FAILURE`; `None` after any other exit.
-pub fn failure(run: &kvm_run) -> Option<KvmIoregionfdFailure> {
-    if run.exit_reason != KVM_EXIT_IOREGIONFD_FAILURE {
-        return None;
-    }
-    todo!()
-}
-
-/// Completes the rest of a failed access piece by piece: `access` is called for each, in order,
-/// with its bus, guest address (or port), width, and what to do; what it answers to a read goes
-/// where the next `KVM_RUN` looks for it (an answer to a write is ignored). Bits above the width
-/// are ignored. Does nothing unless the last exit was `KVM_EXIT_IOREGIONFD_FAILURE`.
-///
-/// # Errors
-///
-/// The first error of `access`; the access is then incomplete.
-pub fn complete(
-    vcpu: &mut VcpuFd,
-    access: impl FnMut(Bus, u64, Width, Operation) -> io::Result<u64>,
-) -> io::Result<()> {
-    let _ = (vcpu.get_kvm_run(), access);
-    todo!()
 }

@@ -2,16 +2,18 @@
 
 //! Device handlers outside the VMM: the Device trait, the serve loop, and the VMM's end.
 
-pub mod attach;
+mod attach;
 pub mod chain;
 pub mod channel;
 pub mod counters;
 pub mod device;
 pub mod ioregion;
 pub mod memory;
+mod ring;
 pub mod serve;
 pub mod session;
 pub mod state;
+mod vectored;
 pub mod virtio_device;
 pub mod virtio_mmio;
 pub mod vmm;

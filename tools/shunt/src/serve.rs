@@ -1,18 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
 //! The serve loop of a device process.
+//!
+//! One thread, one `epoll`: each ready channel gets one read per turn, so that no channel can
+//! starve another. A device's own work comes after the replies, a bounded part per turn.
+
+mod served_channel;
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use ioregion_wire::frame::BadCommand;
+use rustix::net::RecvFlags;
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+use vmm_sys_util::eventfd::EventFd;
 
 use crate::counters::Origin;
-use crate::device::Device;
+use crate::device::{perform, Device};
 use crate::session::Session;
+use crate::state::StatePage;
+
+use served_channel::ServedChannel;
 
 /// Why a session ended other than by the VMM's hanging up.
 #[derive(Debug)]
 pub enum ServeError {
     /// Waiting, or reading or writing a channel, failed.
-    Io(std::io::Error),
+    Io(io::Error),
     /// A channel carried something that is no command.
     BadCommand {
         /// Whose channel it was.
@@ -24,20 +38,11 @@ pub enum ServeError {
     MessageLength {
         /// Whose channel it was.
         origin: Origin,
-        /// Bytes of the message.
+        /// Bytes of the message; a longer one counts as one byte too long.
         length: usize,
     },
     /// The VMM sent something over the session socket after the attach message.
     UnexpectedMessage,
-}
-
-/// Serves `device` over all channels and events of `session` until the VMM hangs up.
-///
-/// # Errors
-///
-/// See [`ServeError`]; each ends the session.
-pub fn serve(session: Session, device: &mut dyn Device) -> Result<(), ServeError> {
-    todo!()
 }
 
 impl std::fmt::Display for ServeError {
@@ -61,3 +66,167 @@ impl std::fmt::Display for ServeError {
 }
 
 impl std::error::Error for ServeError {}
+
+impl From<io::Error> for ServeError {
+    fn from(e: io::Error) -> Self {
+        Self::Io(e)
+    }
+}
+
+/// Serves `device` over all channels and events of `session` until the VMM hangs up.
+///
+/// # Errors
+///
+/// See [`ServeError`]; each ends the session.
+pub fn serve(session: Session, device: &mut dyn Device) -> Result<(), ServeError> {
+    let mut server = Server::new(session)?;
+    let mut ready = [EpollEvent::default(); 16];
+    let mut more = device.work();
+    loop {
+        let timeout = if more { 0 } else { -1 };
+        let count = match server.epoll.wait(timeout, &mut ready) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
+            other => other?,
+        };
+        for event in &ready[..count] {
+            match Source::from_token(event.data()) {
+                Source::Session => return server.session_ended(),
+                Source::Event(index) => server.take_event(index, device)?,
+                Source::Channel(index) => server.serve_channel(index, device)?,
+            }
+        }
+        more = device.work();
+    }
+}
+
+/// What became ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Session,
+    Event(usize),
+    Channel(usize),
+}
+
+impl Source {
+    fn token(self) -> u64 {
+        match self {
+            Self::Session => 0,
+            Self::Event(index) => 1 | (index as u64) << 2,
+            Self::Channel(index) => 2 | (index as u64) << 2,
+        }
+    }
+
+    fn from_token(token: u64) -> Self {
+        let index = (token >> 2) as usize;
+        match token & 3 {
+            0 => Self::Session,
+            1 => Self::Event(index),
+            _ => Self::Channel(index),
+        }
+    }
+}
+
+struct Server {
+    epoll: Epoll,
+    socket: OwnedFd,
+    events: Vec<EventFd>,
+    /// `None`: its other end hung up.
+    channels: Vec<Option<ServedChannel>>,
+    state: StatePage,
+}
+
+impl Server {
+    fn new(session: Session) -> Result<Self, ServeError> {
+        let epoll = Epoll::new()?;
+        let hangup = EventSet::IN | EventSet::READ_HANG_UP;
+        watch(&epoll, session.socket.as_raw_fd(), hangup, Source::Session)?;
+        for (index, event) in session.events.iter().enumerate() {
+            watch(
+                &epoll,
+                event.as_raw_fd(),
+                EventSet::IN,
+                Source::Event(index),
+            )?;
+        }
+        let mut channels = Vec::new();
+        for (index, (origin, endpoint)) in session.channels.into_iter().enumerate() {
+            let channel = ServedChannel::new(origin, endpoint)?;
+            watch(
+                &epoll,
+                channel.read_fd(),
+                EventSet::IN,
+                Source::Channel(index),
+            )?;
+            channels.push(Some(channel));
+        }
+        Ok(Self {
+            epoll,
+            socket: session.socket,
+            events: session.events,
+            channels,
+            state: session.state,
+        })
+    }
+
+    /// The session socket is readable: nothing but its end is expected there.
+    fn session_ended(&self) -> Result<(), ServeError> {
+        let mut byte = [0u8];
+        match rustix::net::recv(&self.socket, &mut byte[..], RecvFlags::DONTWAIT) {
+            Ok((0, _)) | Err(rustix::io::Errno::CONNRESET) => Ok(()),
+            Ok(_) => Err(ServeError::UnexpectedMessage),
+            Err(e) => Err(ServeError::Io(e.into())),
+        }
+    }
+
+    fn take_event(&self, index: usize, device: &mut dyn Device) -> Result<(), ServeError> {
+        match self.events[index].read() {
+            Ok(_) => device.notified(index),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e.into()),
+        }
+        Ok(())
+    }
+
+    fn serve_channel(&mut self, index: usize, device: &mut dyn Device) -> Result<(), ServeError> {
+        let Some(channel) = &mut self.channels[index] else {
+            return Ok(());
+        };
+        let was_blocked = channel.is_blocked();
+        if !was_blocked {
+            let origin = channel.origin();
+            let counters = self.state.counters();
+            channel.receive(|command| perform(device, command, origin, counters))?;
+        }
+        channel.send()?;
+        let is_blocked = channel.is_blocked();
+        if channel.is_closed() {
+            // Closing its descriptors takes them out of the epoll set.
+            self.channels[index] = None;
+        } else if was_blocked != is_blocked {
+            self.watch_blocked(index, is_blocked)?;
+        }
+        Ok(())
+    }
+
+    /// While a reply cannot be written, waits for that alone: a hang-up of the other descriptor
+    /// would else be reported again and again.
+    fn watch_blocked(&self, index: usize, blocked: bool) -> Result<(), ServeError> {
+        let Some(channel) = &self.channels[index] else {
+            return Ok(());
+        };
+        let (read, write) = (channel.read_fd(), channel.write_fd());
+        let (old, new, events) = if blocked {
+            (read, write, EventSet::OUT)
+        } else {
+            (write, read, EventSet::IN)
+        };
+        self.epoll
+            .ctl(ControlOperation::Delete, old, EpollEvent::default())?;
+        watch(&self.epoll, new, events, Source::Channel(index))
+    }
+}
+
+fn watch(epoll: &Epoll, fd: RawFd, events: EventSet, source: Source) -> Result<(), ServeError> {
+    let event = EpollEvent::new(events, source.token());
+    Ok(epoll.ctl(ControlOperation::Add, fd, event)?)
+}

@@ -6,7 +6,8 @@
 use crate::chain::{BadChain, Chain};
 use crate::counters::Counters;
 
-/// A virtio device. The transport ([`VirtioMmio`](crate::virtio_mmio::VirtioMmio)) owns registers, rings and interrupts.
+/// A virtio device. Its transport, [`VirtioMmio`](crate::virtio_mmio::VirtioMmio), owns registers,
+/// rings and interrupts.
 pub trait VirtioDevice {
     /// Device id: virtio 1.3, section 5.
     fn device_id(&self) -> u32;

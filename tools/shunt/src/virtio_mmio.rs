@@ -1,61 +1,251 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
 //! The virtio-mmio transport, version 2: virtio 1.3, section 4.2.
+//!
+//! All registers live in the [state page](crate::state). This file runs the queues,
+//! [`registers`] is the register file.
 
+mod registers;
+
+use std::sync::atomic::Ordering;
+
+use virtio_bindings::virtio_config::{
+    VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
+    VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_F_VERSION_1,
+};
+use virtio_bindings::virtio_mmio::{VIRTIO_MMIO_INT_CONFIG, VIRTIO_MMIO_INT_VRING};
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::EventFd;
 
-use ioregion_wire::frame::Width;
-
-use crate::device::Device;
-use crate::state::StatePage;
+use crate::counters::add;
+use crate::ring::{Ring, RingError};
+use crate::state::{StatePage, MAX_QUEUES};
 use crate::virtio_device::VirtioDevice;
 
-/// Bytes of guest memory that the registers and the configuration space take.
-pub const REGION_SIZE: u64 = 4096;
+pub use registers::{QUEUE_NOTIFY, REGION_SIZE};
 
-/// Offset of the `QueueNotify` register: what an ioeventfd in the region goes to.
-pub const QUEUE_NOTIFY: u64 = 0x50;
+const TRANSPORT_FEATURES: u64 =
+    1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_INDIRECT_DESC | 1 << VIRTIO_RING_F_EVENT_IDX;
+
+/// Requests of one queue between two looks at the channels: how long a register access may wait.
+const BATCH: usize = 8;
 
 /// A virtio device behind virtio-mmio registers.
+///
+/// What a driver does wrong makes the device demand a reset (`DEVICE_NEEDS_RESET`) and stop until
+/// it gets one.
+#[derive(Debug)]
 pub struct VirtioMmio<D> {
     device: D,
     memory: GuestMemoryMmap,
     state: StatePage,
     interrupt: EventFd,
+    queues: Vec<Virtqueue>,
+}
+
+#[derive(Debug)]
+struct Virtqueue {
+    max_size: u16,
+    /// While the driver has it ready.
+    ring: Option<Ring>,
+    /// There may be requests.
+    kicked: bool,
 }
 
 impl<D: VirtioDevice> VirtioMmio<D> {
     /// Puts `device` behind registers that live in `state`. When a process before this one left
     /// a running device there, it resumes: queues and features as they were, requests from the
-    /// first incomplete one on ([`Device::work`] does them), one interrupt at once.
+    /// first incomplete one on ([`Device::work`](crate::device::Device::work) does them), one
+    /// interrupt at once.
     ///
     /// Usable in a device process (with the parts of a [`Session`](crate::session::Session)) as
     /// well as in the VMM.
     pub fn new(device: D, memory: GuestMemoryMmap, state: StatePage, interrupt: EventFd) -> Self {
-        Self {
+        let queue = |&max_size: &u16| Virtqueue {
+            max_size,
+            ring: None,
+            kicked: false,
+        };
+        let queues = device
+            .queue_sizes()
+            .iter()
+            .take(MAX_QUEUES)
+            .map(queue)
+            .collect();
+        add(&state.counters().attaches, 1);
+        let mut transport = Self {
             device,
             memory,
             state,
             interrupt,
+            queues,
+        };
+        transport.resume();
+        transport
+    }
+
+    /// Takes over what another process left in the state page; nothing, if it is fresh.
+    fn resume(&mut self) {
+        let status = self.status();
+        if status == 0 {
+            return;
         }
+        // The configuration may differ from the dead process's; a driver that is reading a long
+        // field right now must read it again.
+        self.state
+            .registers()
+            .config_generation
+            .fetch_add(1, Ordering::Relaxed);
+        if let Err(e) = self.reopen_rings() {
+            return self.demand_reset(&e);
+        }
+        if status & VIRTIO_CONFIG_S_FEATURES_OK != 0 && !self.features_acceptable() {
+            return self.demand_reset(&RingError::Features);
+        }
+        if status & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
+            self.kick_all();
+            self.raise(VIRTIO_MMIO_INT_VRING | needs_reset_interrupt(status));
+        }
+    }
+
+    fn reopen_rings(&mut self) -> Result<(), RingError> {
+        let event_idx = self.event_idx();
+        for (queue, registers) in self.queues.iter_mut().zip(&self.state.registers().queues) {
+            if registers.ready.load(Ordering::Acquire) != 0 {
+                queue.ring = Some(Ring::resume(
+                    &self.memory,
+                    registers,
+                    queue.max_size,
+                    event_idx,
+                )?);
+            }
+        }
+        Ok(())
+    }
+
+    fn offered_features(&self) -> u64 {
+        self.device.features() | TRANSPORT_FEATURES
+    }
+
+    fn features_acceptable(&self) -> bool {
+        let wanted = self
+            .state
+            .registers()
+            .driver_features
+            .load(Ordering::Relaxed);
+        wanted & !self.offered_features() == 0 && wanted & 1 << VIRTIO_F_VERSION_1 != 0
+    }
+
+    fn event_idx(&self) -> bool {
+        let wanted = self
+            .state
+            .registers()
+            .driver_features
+            .load(Ordering::Relaxed);
+        wanted & 1 << VIRTIO_RING_F_EVENT_IDX != 0
+    }
+
+    fn status(&self) -> u32 {
+        self.state.registers().status.load(Ordering::Acquire)
+    }
+
+    fn running(&self) -> bool {
+        let stopped = VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED;
+        self.status() & (VIRTIO_CONFIG_S_DRIVER_OK | stopped) == VIRTIO_CONFIG_S_DRIVER_OK
+    }
+
+    fn kick_all(&mut self) {
+        for queue in &mut self.queues {
+            queue.kicked = true;
+        }
+    }
+
+    fn kick(&mut self, index: usize) {
+        if let Some(queue) = self.queues.get_mut(index) {
+            queue.kicked = true;
+        }
+    }
+
+    /// Sets bits of `InterruptStatus`, then interrupts: the driver finds the bits set. It clears
+    /// them with an atomic and-not, so that none set meanwhile goes with them.
+    fn raise(&self, bits: u32) {
+        self.state
+            .registers()
+            .interrupt_status
+            .fetch_or(bits, Ordering::SeqCst);
+        add(&self.state.counters().interrupts, 1);
+        // It fails only when the counter is full; then there is an interrupt pending.
+        let _ = self.interrupt.write(1);
+    }
+
+    /// Stops until the driver resets the device. Requests completed before are announced.
+    fn demand_reset(&mut self, cause: &RingError) {
+        let old = self
+            .state
+            .registers()
+            .status
+            .fetch_or(VIRTIO_CONFIG_S_NEEDS_RESET, Ordering::AcqRel);
+        add(&self.state.counters().resets_demanded, 1);
+        log::warn!(
+            "virtio device {} needs a reset: {cause}",
+            self.device.device_id()
+        );
+        if old & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
+            self.raise(VIRTIO_MMIO_INT_CONFIG | VIRTIO_MMIO_INT_VRING);
+        }
+    }
+
+    /// Does pending requests of all queues, a batch each. True: there are more.
+    fn run_queues(&mut self) -> bool {
+        for index in 0..self.queues.len() {
+            if !self.running() {
+                return false;
+            }
+            if std::mem::take(&mut self.queues[index].kicked) {
+                match self.run_queue(index) {
+                    Ok(more) => self.queues[index].kicked = more,
+                    Err(e) => self.demand_reset(&e),
+                }
+            }
+        }
+        self.running() && self.queues.iter().any(|queue| queue.kicked)
+    }
+
+    /// Does a batch of a queue's requests, each complete before the next is looked at: that is
+    /// what makes the used index tell the truth after a crash.
+    fn run_queue(&mut self, index: usize) -> Result<bool, RingError> {
+        let Some(ring) = &mut self.queues[index].ring else {
+            return Ok(false);
+        };
+        let counters = self.state.counters();
+        let mut done = 0;
+        ring.quiet(&self.memory)?;
+        let more = loop {
+            if done == BATCH {
+                break true;
+            }
+            if let Some(request) = ring.next(&self.memory)? {
+                let length = self.device.handle(index, &request.chain, counters)?;
+                ring.complete(&self.memory, request.head, length)?;
+                add(&counters.requests, 1);
+                done += 1;
+            } else if !ring.listen(&self.memory)? {
+                break false;
+            }
+        };
+        if done > 0 && ring.interrupt_wanted(&self.memory)? {
+            self.raise(VIRTIO_MMIO_INT_VRING);
+        }
+        Ok(more)
     }
 }
 
-impl<D: VirtioDevice> Device for VirtioMmio<D> {
-    fn read(&mut self, offset: u64, width: Width) -> u64 {
-        todo!()
-    }
-
-    fn write(&mut self, offset: u64, width: Width, value: u64) {
-        todo!()
-    }
-
-    fn notified(&mut self, queue: usize) {
-        todo!()
-    }
-
-    fn work(&mut self) -> bool {
-        todo!()
+/// The configuration-change interrupt, if a reset was demanded: perhaps it was not sent.
+fn needs_reset_interrupt(status: u32) -> u32 {
+    if status & VIRTIO_CONFIG_S_NEEDS_RESET != 0 {
+        VIRTIO_MMIO_INT_CONFIG
+    } else {
+        0
     }
 }

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! A virtqueue while the driver has it ready: requests in, completions out, in order.
+
+use std::sync::atomic::Ordering;
+
+use virtio_queue::{Queue, QueueOwnedT, QueueT};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+use crate::chain::{BadChain, Chain};
+use crate::state::QueueRegisters;
+
+/// Why a device cannot go on: something that the driver did.
+#[derive(Debug)]
+pub(crate) enum RingError {
+    /// The ring itself: size, addresses, or an index that runs ahead.
+    Ring(virtio_queue::Error),
+    /// A part of the ring lies outside guest memory.
+    OutsideMemory,
+    /// The driver chose features that the device, since it was restarted, does not offer.
+    Features,
+    /// One request.
+    Chain(BadChain),
+}
+
+impl std::fmt::Display for RingError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ring(e) => write!(f, "bad ring: {e}"),
+            Self::OutsideMemory => write!(f, "a ring outside guest memory"),
+            Self::Features => write!(f, "features that are no longer offered"),
+            Self::Chain(e) => write!(f, "bad request: {e:?}"),
+        }
+    }
+}
+
+impl From<virtio_queue::Error> for RingError {
+    fn from(e: virtio_queue::Error) -> Self {
+        Self::Ring(e)
+    }
+}
+
+impl From<BadChain> for RingError {
+    fn from(e: BadChain) -> Self {
+        Self::Chain(e)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Ring {
+    queue: Queue,
+}
+
+/// A request, to be completed under its head index.
+#[derive(Debug)]
+pub(crate) struct Request<'m> {
+    pub(crate) head: u16,
+    pub(crate) chain: Chain<'m>,
+}
+
+impl Ring {
+    /// The ring that the registers describe, all of it in guest memory. Its indices are zero.
+    fn open(
+        memory: &GuestMemoryMmap,
+        registers: &QueueRegisters,
+        max_size: u16,
+        event_idx: bool,
+    ) -> Result<Self, RingError> {
+        let mut queue = Queue::new(max_size)?;
+        let size = registers.size.load(Ordering::Relaxed);
+        let size = u16::try_from(size).map_err(|_| virtio_queue::Error::InvalidSize)?;
+        let address = |register: &std::sync::atomic::AtomicU64| {
+            GuestAddress(register.load(Ordering::Relaxed))
+        };
+        queue.try_set_size(size)?;
+        queue.try_set_desc_table_address(address(&registers.descriptors))?;
+        queue.try_set_avail_ring_address(address(&registers.driver_area))?;
+        queue.try_set_used_ring_address(address(&registers.device_area))?;
+        queue.set_event_idx(event_idx);
+        queue.set_ready(true);
+        if !queue.is_valid(memory) {
+            return Err(RingError::OutsideMemory);
+        }
+        Ok(Self { queue })
+    }
+
+    /// A ring that the driver just made ready. The used index begins at zero; the device stores
+    /// it, so that [`resume`](Self::resume) finds the truth there even if the driver did not
+    /// clear its memory.
+    pub(crate) fn start(
+        memory: &GuestMemoryMmap,
+        registers: &QueueRegisters,
+        max_size: u16,
+        event_idx: bool,
+    ) -> Result<Self, RingError> {
+        let ring = Self::open(memory, registers, max_size, event_idx)?;
+        // The address cannot wrap: `open` checked that the whole used ring is in guest memory.
+        let used_idx = GuestAddress(ring.queue.used_ring() + 2);
+        memory
+            .store(0u16, used_idx, Ordering::Relaxed)
+            .map_err(|_| RingError::OutsideMemory)?;
+        Ok(ring)
+    }
+
+    /// A ring that another process worked on: everything before the used index is complete, and
+    /// nothing else.
+    pub(crate) fn resume(
+        memory: &GuestMemoryMmap,
+        registers: &QueueRegisters,
+        max_size: u16,
+        event_idx: bool,
+    ) -> Result<Self, RingError> {
+        let mut ring = Self::open(memory, registers, max_size, event_idx)?;
+        let used = ring.queue.used_idx(memory, Ordering::Acquire)?.0;
+        ring.queue.set_next_avail(used);
+        ring.queue.set_next_used(used);
+        Ok(ring)
+    }
+
+    /// The next request, if the driver has made one available.
+    pub(crate) fn next<'m>(
+        &mut self,
+        memory: &'m GuestMemoryMmap,
+    ) -> Result<Option<Request<'m>>, RingError> {
+        let Some(descriptors) = self.queue.iter(memory)?.next() else {
+            return Ok(None);
+        };
+        Ok(Some(Request {
+            head: descriptors.head_index(),
+            chain: Chain::parse(memory, descriptors)?,
+        }))
+    }
+
+    /// Gives a request back to the driver, `length` bytes of its writable part written.
+    pub(crate) fn complete(
+        &mut self,
+        memory: &GuestMemoryMmap,
+        head: u16,
+        length: u32,
+    ) -> Result<(), RingError> {
+        Ok(self.queue.add_used(memory, head, length)?)
+    }
+
+    /// The driver wants an interrupt for what was completed since the last call.
+    pub(crate) fn interrupt_wanted(&mut self, memory: &GuestMemoryMmap) -> Result<bool, RingError> {
+        Ok(self.queue.needs_notification(memory)?)
+    }
+
+    /// Asks the driver for no notifications, while the device looks anyway.
+    pub(crate) fn quiet(&mut self, memory: &GuestMemoryMmap) -> Result<(), RingError> {
+        Ok(self.queue.disable_notification(memory)?)
+    }
+
+    /// Asks the driver for a notification of the next request. True: one came meanwhile.
+    pub(crate) fn listen(&mut self, memory: &GuestMemoryMmap) -> Result<bool, RingError> {
+        Ok(self.queue.enable_notification(memory)?)
+    }
+}

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The register file: virtio 1.3, section 4.2.2.
+//!
+//! Registers are 4 bytes wide at multiples of 4; an access of another kind reads zero or does
+//! nothing, and is counted. The configuration space takes any access.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use virtio_bindings::virtio_config::{
+    VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER, VIRTIO_CONFIG_S_DRIVER_OK,
+    VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
+};
+use virtio_bindings::virtio_mmio::*;
+
+use ioregion_wire::frame::Width;
+
+use crate::counters::add;
+use crate::device::Device;
+use crate::ring::Ring;
+use crate::state::QueueRegisters;
+use crate::virtio_device::VirtioDevice;
+
+use super::VirtioMmio;
+
+/// Bytes of guest memory that the registers and the configuration space take.
+pub const REGION_SIZE: u64 = 4096;
+
+/// Offset of the `QueueNotify` register: what an ioeventfd in the region goes to.
+pub const QUEUE_NOTIFY: u64 = VIRTIO_MMIO_QUEUE_NOTIFY as u64;
+
+const CONFIG: u64 = VIRTIO_MMIO_CONFIG as u64;
+const MAGIC: u32 = u32::from_le_bytes(*b"virt");
+const TRANSPORT_VERSION: u32 = 2;
+const VENDOR: u32 = u32::from_le_bytes(*b"SHNT");
+
+/// Status bits that a driver can set.
+const DRIVER_STATUS: u32 = VIRTIO_CONFIG_S_ACKNOWLEDGE
+    | VIRTIO_CONFIG_S_DRIVER
+    | VIRTIO_CONFIG_S_DRIVER_OK
+    | VIRTIO_CONFIG_S_FEATURES_OK
+    | VIRTIO_CONFIG_S_FAILED;
+
+/// One half of a 64-bit register.
+#[derive(Clone, Copy)]
+enum Half {
+    Low,
+    High,
+}
+
+impl Half {
+    /// The half that a selector register selects; there are but two.
+    fn selected(selector: u32) -> Option<Self> {
+        match selector {
+            0 => Some(Self::Low),
+            1 => Some(Self::High),
+            _ => None,
+        }
+    }
+
+    fn shift(self) -> u32 {
+        match self {
+            Self::Low => 0,
+            Self::High => 32,
+        }
+    }
+
+    fn of(self, value: u64) -> u32 {
+        (value >> self.shift()) as u32
+    }
+
+    /// Replaces this half. The device is the only writer, so load and store need not be one.
+    fn store(self, register: &AtomicU64, value: u32) {
+        let other = register.load(Ordering::Relaxed) & !(u64::from(u32::MAX) << self.shift());
+        register.store(other | u64::from(value) << self.shift(), Ordering::Relaxed);
+    }
+}
+
+impl<D: VirtioDevice> Device for VirtioMmio<D> {
+    fn read(&mut self, offset: u64, width: Width) -> u64 {
+        if let Some(position) = offset.checked_sub(CONFIG) {
+            let mut bytes = [0; 8];
+            self.device
+                .read_config(position, &mut bytes[..width.bytes()]);
+            return u64::from_le_bytes(bytes);
+        }
+        let value = aligned(offset, width).and_then(|register| self.read_register(register));
+        value.map_or_else(|| self.count_bad_access(), u64::from)
+    }
+
+    fn write(&mut self, offset: u64, width: Width, value: u64) {
+        if let Some(position) = offset.checked_sub(CONFIG) {
+            let bytes = value.to_le_bytes();
+            return self.device.write_config(position, &bytes[..width.bytes()]);
+        }
+        let done =
+            aligned(offset, width).and_then(|register| self.write_register(register, value as u32));
+        if done.is_none() {
+            self.count_bad_access();
+        }
+    }
+
+    fn notified(&mut self, queue: usize) {
+        add(&self.state.counters().notify_eventfd, 1);
+        self.kick(queue);
+    }
+
+    fn work(&mut self) -> bool {
+        self.run_queues()
+    }
+}
+
+/// The register at `offset`, if the access is of the only kind that registers take.
+fn aligned(offset: u64, width: Width) -> Option<u32> {
+    match (offset % 4, width) {
+        (0, Width::Long) => u32::try_from(offset).ok(),
+        _ => None,
+    }
+}
+
+fn get(register: &AtomicU32) -> u32 {
+    register.load(Ordering::Acquire)
+}
+
+impl<D: VirtioDevice> VirtioMmio<D> {
+    /// Zero, which is what such a read yields.
+    fn count_bad_access(&self) -> u64 {
+        add(&self.state.counters().bad_accesses, 1);
+        0
+    }
+
+    /// `None` for a register that does not exist or cannot be read.
+    fn read_register(&self, register: u32) -> Option<u32> {
+        let registers = self.state.registers();
+        Some(match register {
+            VIRTIO_MMIO_MAGIC_VALUE => MAGIC,
+            VIRTIO_MMIO_VERSION => TRANSPORT_VERSION,
+            VIRTIO_MMIO_DEVICE_ID => self.device.device_id(),
+            VIRTIO_MMIO_VENDOR_ID => VENDOR,
+            VIRTIO_MMIO_DEVICE_FEATURES => Half::selected(get(&registers.device_features_sel))
+                .map_or(0, |half| half.of(self.offered_features())),
+            VIRTIO_MMIO_QUEUE_NUM_MAX => self
+                .selected_queue()
+                .map_or(0, |index| self.queues[index].max_size.into()),
+            VIRTIO_MMIO_QUEUE_READY => self
+                .selected_queue()
+                .map_or(0, |index| get(&registers.queues[index].ready)),
+            VIRTIO_MMIO_INTERRUPT_STATUS => get(&registers.interrupt_status),
+            VIRTIO_MMIO_STATUS => get(&registers.status),
+            VIRTIO_MMIO_CONFIG_GENERATION => get(&registers.config_generation),
+            // There is no shared memory region, which all ones say.
+            VIRTIO_MMIO_SHM_LEN_LOW
+            | VIRTIO_MMIO_SHM_LEN_HIGH
+            | VIRTIO_MMIO_SHM_BASE_LOW
+            | VIRTIO_MMIO_SHM_BASE_HIGH => u32::MAX,
+            _ => return None,
+        })
+    }
+
+    /// `None` for a register that does not exist or cannot be written.
+    fn write_register(&mut self, register: u32, value: u32) -> Option<()> {
+        let registers = self.state.registers();
+        match register {
+            VIRTIO_MMIO_DEVICE_FEATURES_SEL => {
+                registers
+                    .device_features_sel
+                    .store(value, Ordering::Relaxed);
+            }
+            VIRTIO_MMIO_DRIVER_FEATURES_SEL => {
+                registers
+                    .driver_features_sel
+                    .store(value, Ordering::Relaxed);
+            }
+            VIRTIO_MMIO_DRIVER_FEATURES => self.write_driver_features(value),
+            VIRTIO_MMIO_QUEUE_SEL => registers.queue_sel.store(value, Ordering::Relaxed),
+            VIRTIO_MMIO_QUEUE_READY => self.write_queue_ready(value),
+            VIRTIO_MMIO_QUEUE_NOTIFY => {
+                add(&self.state.counters().notify_register, 1);
+                self.kick(value as usize);
+            }
+            VIRTIO_MMIO_INTERRUPT_ACK => {
+                registers
+                    .interrupt_status
+                    .fetch_and(!value, Ordering::SeqCst);
+            }
+            VIRTIO_MMIO_STATUS => self.write_status(value),
+            VIRTIO_MMIO_SHM_SEL => {}
+            _ => return self.write_queue_register(register, value),
+        }
+        Some(())
+    }
+
+    fn selected_queue(&self) -> Option<usize> {
+        let index = get(&self.state.registers().queue_sel) as usize;
+        (index < self.queues.len()).then_some(index)
+    }
+
+    /// A queue's set-up registers; fixed while the queue is ready.
+    fn write_queue_register(&self, register: u32, value: u32) -> Option<()> {
+        let store: fn(&QueueRegisters, u32) = match register {
+            VIRTIO_MMIO_QUEUE_NUM => |queue, size| queue.size.store(size, Ordering::Relaxed),
+            VIRTIO_MMIO_QUEUE_DESC_LOW => |queue, low| Half::Low.store(&queue.descriptors, low),
+            VIRTIO_MMIO_QUEUE_DESC_HIGH => |queue, high| Half::High.store(&queue.descriptors, high),
+            VIRTIO_MMIO_QUEUE_AVAIL_LOW => |queue, low| Half::Low.store(&queue.driver_area, low),
+            VIRTIO_MMIO_QUEUE_AVAIL_HIGH => {
+                |queue, high| Half::High.store(&queue.driver_area, high)
+            }
+            VIRTIO_MMIO_QUEUE_USED_LOW => |queue, low| Half::Low.store(&queue.device_area, low),
+            VIRTIO_MMIO_QUEUE_USED_HIGH => |queue, high| Half::High.store(&queue.device_area, high),
+            _ => return None,
+        };
+        if let Some(index) = self.selected_queue() {
+            let queue = &self.state.registers().queues[index];
+            if get(&queue.ready) == 0 {
+                store(queue, value);
+            }
+        }
+        Some(())
+    }
+
+    /// Fixed once the driver and the device agreed on features.
+    fn write_driver_features(&self, value: u32) {
+        let registers = self.state.registers();
+        if self.status() & VIRTIO_CONFIG_S_FEATURES_OK != 0 {
+            return;
+        }
+        if let Some(half) = Half::selected(get(&registers.driver_features_sel)) {
+            half.store(&registers.driver_features, value);
+        }
+    }
+
+    /// A queue becomes ready after the features are agreed on, as they shape its rings.
+    fn write_queue_ready(&mut self, value: u32) {
+        let Some(index) = self.selected_queue() else {
+            return;
+        };
+        let registers = &self.state.registers().queues[index];
+        let queue = &mut self.queues[index];
+        if value == 0 {
+            registers.ready.store(0, Ordering::Release);
+            queue.ring = None;
+        } else if queue.ring.is_none() && self.status() & VIRTIO_CONFIG_S_FEATURES_OK != 0 {
+            self.start_queue(index);
+        }
+    }
+
+    fn start_queue(&mut self, index: usize) {
+        let registers = &self.state.registers().queues[index];
+        let max_size = self.queues[index].max_size;
+        match Ring::start(&self.memory, registers, max_size, self.event_idx()) {
+            Ok(ring) => {
+                registers.ready.store(1, Ordering::Release);
+                self.queues[index].ring = Some(ring);
+            }
+            Err(e) => self.demand_reset(&e),
+        }
+    }
+
+    /// Sets bits; zero resets. `FEATURES_OK` stays clear when the features cannot be accepted,
+    /// `DRIVER_OK` without it.
+    fn write_status(&mut self, value: u32) {
+        if value == 0 {
+            return self.reset();
+        }
+        let old = self.status();
+        let mut new = old | value & DRIVER_STATUS;
+        if old & VIRTIO_CONFIG_S_FEATURES_OK == 0 && !self.features_acceptable() {
+            new &= !VIRTIO_CONFIG_S_FEATURES_OK;
+        }
+        if new & VIRTIO_CONFIG_S_FEATURES_OK == 0 {
+            new &= !VIRTIO_CONFIG_S_DRIVER_OK;
+        }
+        self.state.registers().status.store(new, Ordering::Release);
+        if new & !old & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
+            self.kick_all();
+        }
+    }
+
+    /// Everything as at first, except the configuration generation, which only grows. Status
+    /// goes last: while it is not zero, a reset is not over.
+    fn reset(&mut self) {
+        for queue in &mut self.queues {
+            queue.ring = None;
+            queue.kicked = false;
+        }
+        let registers = self.state.registers();
+        for queue in &registers.queues {
+            queue.ready.store(0, Ordering::Release);
+            queue.size.store(0, Ordering::Relaxed);
+            for area in [&queue.descriptors, &queue.driver_area, &queue.device_area] {
+                area.store(0, Ordering::Relaxed);
+            }
+        }
+        for selector in [
+            &registers.device_features_sel,
+            &registers.driver_features_sel,
+            &registers.queue_sel,
+            &registers.interrupt_status,
+        ] {
+            selector.store(0, Ordering::Relaxed);
+        }
+        registers.driver_features.store(0, Ordering::Relaxed);
+        registers.status.store(0, Ordering::Release);
+    }
+}
