@@ -4,7 +4,17 @@
 
 use crate::suite::Test;
 
+mod access;
+mod api;
 mod exits;
+mod ioeventfd;
+mod split;
 
 /// All themes, simplest first.
-pub(crate) const THEMES: &[&[Test]] = &[exits::TESTS];
+pub(crate) const THEMES: &[&[Test]] = &[
+    exits::TESTS,
+    api::TESTS,
+    ioeventfd::TESTS,
+    access::TESTS,
+    split::TESTS,
+];

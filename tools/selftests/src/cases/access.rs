@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! One access, one command, one reply: every width, both buses, every transport.
+
+use anyhow::{Context as _, Result};
+use ioregion_wire::frame::{Command, FRAME_SIZE};
+use ioregion_wire::uapi::KvmIoregion;
+use rawguest::{ram, Access, Asm, Exit, Machine, Mem, Reg, Vcpu, Width};
+
+use crate::channel::{self, DeviceEnd, Transport, TRANSPORTS};
+use crate::check::check_eq;
+use crate::guest::{
+    counting_writes, expect_halt, mmio_read, mmio_write, posted_command, read_command, read_once,
+    write_command, write_once, MMIO_WIDTHS, PORT_WIDTHS,
+};
+use crate::region::{mmio, pio, posted, set, MMIO, PORT};
+use crate::stage::{play, with_device, Signals};
+use crate::suite::{tests, Context};
+
+tests!(
+    "access",
+    Ioregion,
+    [
+        mmio_reads,
+        mmio_writes,
+        port_reads,
+        port_writes,
+        real_mode,
+        frames_to_the_bit,
+        reply_bits_above_the_width_are_ignored,
+        whole_region_and_no_more,
+        regions_share_a_channel,
+        regions_with_shared_replies_only,
+        posted_writes_keep_their_order,
+        posted_writes_to_ports,
+        doorbell,
+        doorbell_on_a_port,
+    ]
+);
+
+const SIZE: u64 = 0x1000;
+const VALUE: u64 = 0x8877_6655_4433_2211;
+
+/// A vCPU with this program, and the device behind one region.
+fn fixture(
+    transport: Transport,
+    program: &Asm,
+    region: impl FnOnce(&channel::KvmEnd) -> KvmIoregion,
+) -> Result<(Machine, Vcpu, DeviceEnd)> {
+    let machine = Machine::new()?;
+    let (end, device) = channel::open(transport)?;
+    set(machine.fd(), &region(&end)).context("KVM_SET_IOREGION")?;
+    let vcpu = machine.add_vcpu(program)?;
+    Ok((machine, vcpu, device))
+}
+
+/// Runs the guest to its end; the device answers everything with `VALUE`.
+fn commands(vcpu: &mut Vcpu, device: &mut DeviceEnd) -> Result<Vec<Command>> {
+    let (exit, log) = play(
+        vcpu,
+        device,
+        Signals::None,
+        |_| Ok(VALUE),
+        |driver| driver.run(),
+    )?;
+    expect_halt(&exit)?;
+    Ok(log)
+}
+
+fn mmio_reads(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        for width in MMIO_WIDTHS {
+            let program = read_once(width, MMIO + 0x68);
+            let (_machine, mut vcpu, mut device) =
+                fixture(transport, &program, |end| mmio(MMIO, SIZE, end))?;
+            let log = commands(&mut vcpu, &mut device)?;
+            check_eq!(
+                log,
+                [read_command(width, 0x68)],
+                "commands, {transport:?} {width:?}"
+            );
+            check_eq!(
+                vcpu.reg(Reg::Ax)?,
+                width.mask(VALUE),
+                "value, {transport:?} {width:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn mmio_writes(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        for width in MMIO_WIDTHS {
+            let program = write_once(width, MMIO + 0x68, VALUE);
+            let (_machine, mut vcpu, mut device) =
+                fixture(transport, &program, |end| mmio(MMIO, SIZE, end))?;
+            let log = commands(&mut vcpu, &mut device)?;
+            let want = [write_command(width, 0x68, VALUE)];
+            check_eq!(log, want, "commands, {transport:?} {width:?}");
+        }
+    }
+    Ok(())
+}
+
+fn port_reads(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        for width in PORT_WIDTHS {
+            let mut program = Asm::long();
+            program
+                .mov(Reg::Dx, u64::from(PORT) + 4)
+                .port_in(width)
+                .halt();
+            let (_machine, mut vcpu, mut device) =
+                fixture(transport, &program, |end| pio(PORT, 8, end))?;
+            let log = commands(&mut vcpu, &mut device)?;
+            check_eq!(
+                log,
+                [read_command(width, 4)],
+                "commands, {transport:?} {width:?}"
+            );
+            check_eq!(
+                vcpu.reg(Reg::Ax)?,
+                width.mask(VALUE),
+                "value, {transport:?} {width:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn port_writes(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        for width in PORT_WIDTHS {
+            let mut program = Asm::long();
+            program
+                .mov(Reg::Dx, u64::from(PORT) + 4)
+                .mov(Reg::Ax, VALUE)
+                .port_out(width)
+                .halt();
+            let (_machine, mut vcpu, mut device) =
+                fixture(transport, &program, |end| pio(PORT, 8, end))?;
+            let log = commands(&mut vcpu, &mut device)?;
+            let want = [write_command(width, 4, VALUE)];
+            check_eq!(log, want, "commands, {transport:?} {width:?}");
+        }
+    }
+    Ok(())
+}
+
+fn real_mode(_: &Context) -> Result<()> {
+    let mut program = Asm::real(MMIO as u32);
+    program
+        .mov(Reg::Bx, 0x68)
+        .load(Width::Long, Reg::Ax, Mem::At(Reg::Bx))
+        .store(Width::Long, Mem::Ram(ram::DATA as u32), Reg::Ax)
+        .store(Width::Word, Mem::At(Reg::Bx), Reg::Ax)
+        .halt();
+    let (machine, mut vcpu, mut device) =
+        fixture(Transport::Seqpacket, &program, |end| mmio(MMIO, SIZE, end))?;
+    let log = commands(&mut vcpu, &mut device)?;
+    let want = [
+        read_command(Width::Long, 0x68),
+        write_command(Width::Word, 0x68, VALUE),
+    ];
+    check_eq!(log, want, "commands");
+    check_eq!(
+        machine.ram().load::<u32>(ram::DATA)?,
+        VALUE as u32,
+        "value in RAM"
+    );
+    Ok(())
+}
+
+/// Every bit of the frame, not only those that a device decodes.
+fn frames_to_the_bit(_: &Context) -> Result<()> {
+    let mut program = Asm::long();
+    program.mov(Reg::Bx, MMIO + 0x10).mov(Reg::Ax, VALUE);
+    program.store(Width::Long, Mem::At(Reg::Bx), Reg::Ax);
+    program.load(Width::Word, Reg::Ax, Mem::At(Reg::Bx)).halt();
+    let (_machine, mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
+        posted(mmio(MMIO, SIZE, end))
+    })?;
+    let frame = |command: Command| Some(command.encode());
+    let (exit, frames) = std::thread::scope(|scope| {
+        let frames = scope.spawn(|| -> Result<[Option<[u8; FRAME_SIZE]>; 2]> {
+            let frames = [device.frame()?, device.frame()?];
+            device.reply(0)?;
+            Ok(frames)
+        });
+        (vcpu.run(), frames.join())
+    });
+    expect_halt(&exit?)?;
+    let frames = frames.map_err(|_| anyhow::anyhow!("the device panicked"))??;
+    check_eq!(
+        frames[0],
+        frame(posted_command(Width::Long, 0x10, VALUE)),
+        "posted write"
+    );
+    check_eq!(frames[1], frame(read_command(Width::Word, 0x10)), "read");
+    Ok(())
+}
+
+fn reply_bits_above_the_width_are_ignored(_: &Context) -> Result<()> {
+    for width in [Width::Byte, Width::Word] {
+        let mut program = Asm::long();
+        program
+            .mov(Reg::Bx, MMIO)
+            .load(width, Reg::Ax, Mem::At(Reg::Bx))
+            .halt();
+        let (_machine, mut vcpu, mut device) =
+            fixture(Transport::Seqpacket, &program, |end| mmio(MMIO, SIZE, end))?;
+        let old = 0x0123_4567_89ab_cdef;
+        vcpu.set_reg(Reg::Ax, old)?;
+        commands(&mut vcpu, &mut device)?;
+        let want = old & !width.mask(u64::MAX) | width.mask(VALUE);
+        check_eq!(
+            vcpu.reg(Reg::Ax)?,
+            want,
+            "register after a load of {width:?}"
+        );
+    }
+    Ok(())
+}
+
+fn whole_region_and_no_more(_: &Context) -> Result<()> {
+    let mut program = Asm::long();
+    program.mov(Reg::Bx, MMIO - 1);
+    for _ in 0..6 {
+        program
+            .load(Width::Byte, Reg::Ax, Mem::At(Reg::Bx))
+            .add_imm(Reg::Bx, 1);
+    }
+    program.halt();
+    let (_machine, mut vcpu, mut device) =
+        fixture(Transport::Seqpacket, &program, |end| mmio(MMIO, 4, end))?;
+    let (exits, log) = play(
+        &mut vcpu,
+        &mut device,
+        Signals::None,
+        |_| Ok(0),
+        |driver| Ok([driver.run()?, driver.run()?, driver.run()?]),
+    )?;
+    check_eq!(
+        exits,
+        [mmio_read(MMIO - 1, 1), mmio_read(MMIO + 4, 1), Exit::Halt],
+        "exits"
+    );
+    let want: Vec<_> = (0..4)
+        .map(|offset| read_command(Width::Byte, offset))
+        .collect();
+    check_eq!(log, want, "commands");
+    Ok(())
+}
+
+fn regions_share_a_channel(_: &Context) -> Result<()> {
+    let mut program = Asm::long();
+    program
+        .mov(Reg::Bx, MMIO + 4)
+        .mov(Reg::Si, MMIO + 0x2008)
+        .mov(Reg::Dx, PORT.into());
+    program.repeat(10, |body| {
+        body.load(Width::Long, Reg::Ax, Mem::At(Reg::Bx));
+        body.store(Width::Long, Mem::At(Reg::Si), Reg::Ax);
+        body.port_out(Width::Byte);
+    });
+    program.halt();
+    for transport in TRANSPORTS {
+        let machine = Machine::new()?;
+        let (end, mut device) = channel::open(transport)?;
+        let regions = [
+            mmio(MMIO, 0x1000, &end),
+            mmio(MMIO + 0x2000, 0x10, &end),
+            pio(PORT, 1, &end),
+        ];
+        for (region, user_data) in regions.into_iter().zip(1..) {
+            set(
+                machine.fd(),
+                &KvmIoregion {
+                    user_data,
+                    ..region
+                },
+            )?;
+        }
+        let log = commands(&mut machine.add_vcpu(&program)?, &mut device)?;
+        let round = [
+            Command {
+                user_data: 1,
+                ..read_command(Width::Long, 4)
+            },
+            Command {
+                user_data: 2,
+                ..write_command(Width::Long, 8, VALUE)
+            },
+            Command {
+                user_data: 3,
+                ..write_command(Width::Byte, 0, VALUE)
+            },
+        ];
+        check_eq!(log, round.repeat(10), "commands, {transport:?}");
+    }
+    Ok(())
+}
+
+/// Two regions whose commands go two ways and whose replies come one way.
+fn regions_with_shared_replies_only(_: &Context) -> Result<()> {
+    let mut program = Asm::long();
+    program.mov(Reg::Bx, MMIO).mov(Reg::Si, MMIO + 0x1000);
+    program.load(Width::Long, Reg::Ax, Mem::At(Reg::Bx));
+    program.load(Width::Long, Reg::Di, Mem::At(Reg::Si)).halt();
+    let machine = Machine::new()?;
+    let (first_end, mut first) = channel::open(Transport::Pipes)?;
+    let (second_end, mut second) = channel::open(Transport::Pipes)?;
+    set(machine.fd(), &mmio(MMIO, 0x1000, &first_end))?;
+    let region = mmio(MMIO + 0x1000, 0x1000, &second_end);
+    set(
+        machine.fd(),
+        &KvmIoregion {
+            read_fd: first_end.read_fd(),
+            ..region
+        },
+    )?;
+    let mut vcpu = machine.add_vcpu(&program)?;
+    let second_device = std::thread::scope(|scope| {
+        let device = scope.spawn(move || -> Result<[Command; 2]> {
+            let one = first.command()?;
+            first.reply(1)?;
+            let other = second.command()?;
+            first.reply(2)?;
+            Ok([one, other])
+        });
+        expect_halt(&vcpu.run()?)?;
+        device
+            .join()
+            .map_err(|_| anyhow::anyhow!("the device panicked"))?
+    })?;
+    let want = read_command(Width::Long, 0);
+    check_eq!(second_device, [want, want], "commands");
+    check_eq!((vcpu.reg(Reg::Ax)?, vcpu.reg(Reg::Di)?), (1, 2), "values");
+    Ok(())
+}
+
+fn posted_writes_keep_their_order(_: &Context) -> Result<()> {
+    const COUNT: u32 = 500;
+    for transport in TRANSPORTS {
+        let program = counting_writes(Width::Quad, MMIO, COUNT);
+        let (_machine, mut vcpu, mut device) =
+            fixture(transport, &program, |end| posted(mmio(MMIO, SIZE, end)))?;
+        let log = commands(&mut vcpu, &mut device)?;
+        let want: Vec<_> = (1..=COUNT)
+            .map(|value| posted_command(Width::Quad, 0, value.into()))
+            .collect();
+        check_eq!(log, want, "commands, {transport:?}");
+    }
+    Ok(())
+}
+
+fn posted_writes_to_ports(_: &Context) -> Result<()> {
+    let mut program = Asm::long();
+    program.mov(Reg::Dx, PORT.into());
+    program.repeat(3, |body| {
+        body.port_out(Width::Long).add_imm(Reg::Ax, 1);
+    });
+    program.halt();
+    let (_machine, mut vcpu, mut device) =
+        fixture(Transport::Stream, &program, |end| posted(pio(PORT, 4, end)))?;
+    // Nobody answers, and nobody has to: the guest ends before the device reads.
+    expect_halt(&vcpu.run()?)?;
+    for value in 0..3 {
+        check_eq!(
+            device.command()?,
+            posted_command(Width::Long, 0, value),
+            "command"
+        );
+    }
+    Ok(())
+}
+
+fn doorbell(_: &Context) -> Result<()> {
+    let mut program = Asm::long();
+    program.mov(Reg::Bx, MMIO).mov(Reg::Ax, VALUE);
+    for width in MMIO_WIDTHS {
+        program.store(width, Mem::At(Reg::Bx), Reg::Ax);
+    }
+    program.load(Width::Long, Reg::Ax, Mem::At(Reg::Bx));
+    program
+        .add_imm(Reg::Bx, 1)
+        .store(Width::Byte, Mem::At(Reg::Bx), Reg::Ax);
+    program
+        .add_imm(Reg::Bx, -4)
+        .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
+        .halt();
+    let (_machine, mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
+        posted(mmio(MMIO, 0, end))
+    })?;
+    let (exits, log) = with_device(
+        &mut device,
+        |_| Ok(0),
+        || {
+            let read = vcpu.run()?;
+            vcpu.supply(&0u32.to_le_bytes());
+            Ok([read, vcpu.run()?, vcpu.run()?, vcpu.run()?])
+        },
+    )?;
+    let want = [
+        mmio_read(MMIO, 4),
+        mmio_write(MMIO + 1, &[0]),
+        mmio_write(MMIO - 3, &[0; 4]),
+        Exit::Halt,
+    ];
+    check_eq!(exits, want, "exits: a read at it, and writes beside it");
+    check_eq!(
+        log,
+        [posted_command(Width::Byte, 0, 0); 4],
+        "commands: size 0, data 0"
+    );
+    Ok(())
+}
+
+fn doorbell_on_a_port(_: &Context) -> Result<()> {
+    let mut program = Asm::long();
+    program.mov(Reg::Dx, PORT.into()).mov(Reg::Ax, VALUE);
+    for width in PORT_WIDTHS {
+        program.port_out(width);
+    }
+    program.port_in(Width::Byte).halt();
+    let (_machine, mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
+        posted(pio(PORT, 0, end))
+    })?;
+    let read = Access::PortIn {
+        port: PORT,
+        size: 1,
+        count: 1,
+    };
+    let (exits, log) = with_device(&mut device, |_| Ok(0), || Ok([vcpu.run()?, vcpu.run()?]))?;
+    check_eq!(
+        exits,
+        [Exit::Access(read), Exit::Halt],
+        "exits: a read at it"
+    );
+    check_eq!(
+        log,
+        [posted_command(Width::Byte, 0, 0); 3],
+        "commands: size 0, data 0"
+    );
+    Ok(())
+}

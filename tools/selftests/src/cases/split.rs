@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! Accesses that are not one command: unaligned, 16 bytes wide, over a page or a region's edge.
+//!
+//! KVM cuts an access at page boundaries and into at most 8 bytes; such a fragment goes to a
+//! region only as a whole, and in naturally aligned pieces when its length is no power of two.
+
+use anyhow::{Context as _, Result};
+use ioregion_wire::frame::Command;
+use ioregion_wire::uapi::KvmIoregion;
+use rawguest::{Asm, Exit, Machine, Mem, Reg, Vcpu, Width};
+
+use crate::channel::{self, DeviceEnd, Transport};
+use crate::check::check_eq;
+use crate::guest::{
+    expect_halt, mmio_read, mmio_write, read_command, read_once, write_command, write_once,
+};
+use crate::region::{mmio, set, MMIO};
+use crate::stage::{play, Signals, SIGNALS};
+use crate::suite::{tests, Context};
+
+tests!(
+    "split",
+    Ioregion,
+    [
+        unaligned_within_a_page,
+        partly_outside_is_a_plain_exit,
+        odd_fragments_go_in_aligned_pieces,
+        sixteen_bytes_are_two_commands,
+        sixteen_bytes_over_a_page,
+        page_crossing_same_region,
+        page_crossing_two_regions,
+        page_crossing_region_then_nothing,
+        page_crossing_nothing_then_region,
+    ]
+);
+
+const VALUE: u64 = 0x8877_6655_4433_2211;
+const PAGE: u64 = 0x1000;
+
+/// The byte that the device holds at each offset of a region whose user_data is `user_data`.
+fn byte_at(user_data: u64, offset: u64) -> u8 {
+    (user_data as u8).wrapping_add(offset as u8).wrapping_mul(7)
+}
+
+/// What the device answers to a read.
+fn memory(command: &Command) -> Result<u64> {
+    let byte = |n| u64::from(byte_at(command.user_data, command.offset + n)) << (8 * n);
+    Ok((0..command.width.bytes() as u64).map(byte).sum())
+}
+
+fn width(bytes: u64) -> Result<Width> {
+    Width::from_bytes(bytes as usize).with_context(|| format!("a piece of {bytes} bytes"))
+}
+
+/// The naturally aligned pieces of `len` bytes at `start`: the contract, spelled out.
+fn pieces(start: u64, len: u64) -> Vec<(u64, u64)> {
+    if matches!(len, 1 | 2 | 4 | 8) {
+        return vec![(start, len)];
+    }
+    let (mut at, end) = (start, start + len);
+    let mut pieces = Vec::new();
+    while at < end {
+        let fits = |size: &u64| at % size == 0 && at + size <= end;
+        let size = [4, 2].into_iter().find(fits).unwrap_or(1);
+        pieces.push((at, size));
+        at += size;
+    }
+    pieces
+}
+
+fn reads_of(user_data: u64, start: u64, len: u64) -> Result<Vec<Command>> {
+    pieces(start, len)
+        .into_iter()
+        .map(|(at, size)| {
+            Ok(Command {
+                user_data,
+                ..read_command(width(size)?, at)
+            })
+        })
+        .collect()
+}
+
+fn writes_of(user_data: u64, start: u64, bytes: &[u8]) -> Result<Vec<Command>> {
+    pieces(start, bytes.len() as u64)
+        .into_iter()
+        .map(|(at, size)| {
+            let first = (at - start) as usize;
+            let mut data = [0; 8];
+            data[..size as usize].copy_from_slice(&bytes[first..first + size as usize]);
+            let command = write_command(width(size)?, at, u64::from_le_bytes(data));
+            Ok(Command {
+                user_data,
+                ..command
+            })
+        })
+        .collect()
+}
+
+fn region(address: u64, size: u64, user_data: u64, end: &channel::KvmEnd) -> KvmIoregion {
+    KvmIoregion {
+        user_data,
+        ..mmio(address, size, end)
+    }
+}
+
+fn one_region(program: &Asm, size: u64) -> Result<(Machine, Vcpu, DeviceEnd)> {
+    let machine = Machine::new()?;
+    let (end, device) = channel::open(Transport::Seqpacket)?;
+    set(machine.fd(), &region(MMIO, size, 1, &end))?;
+    let vcpu = machine.add_vcpu(program)?;
+    Ok((machine, vcpu, device))
+}
+
+fn unaligned_within_a_page(_: &Context) -> Result<()> {
+    for (access, offset) in [
+        (Width::Word, 1),
+        (Width::Long, 1),
+        (Width::Long, 3),
+        (Width::Quad, 5),
+    ] {
+        let program = read_once(access, MMIO + offset);
+        let (_machine, mut vcpu, mut device) = one_region(&program, PAGE)?;
+        let (exit, log) = play(&mut vcpu, &mut device, Signals::None, memory, |driver| {
+            driver.run()
+        })?;
+        expect_halt(&exit)?;
+        let command = Command {
+            user_data: 1,
+            ..read_command(access, offset)
+        };
+        check_eq!(log, [command], "commands of {access:?} at {offset}");
+        check_eq!(
+            vcpu.reg(Reg::Ax)?,
+            memory(&command)?,
+            "value of {access:?} at {offset}"
+        );
+    }
+    Ok(())
+}
+
+fn partly_outside_is_a_plain_exit(_: &Context) -> Result<()> {
+    for (access, address) in [
+        (Width::Word, MMIO + 0x7f),
+        (Width::Long, MMIO + 0x7d),
+        (Width::Quad, MMIO + 0x79),
+        (Width::Quad, MMIO + 0x7f),
+        (Width::Long, MMIO + 0x3d),
+        (Width::Quad, MMIO + 0x3f),
+    ] {
+        let machine = Machine::new()?;
+        let (end, device) = channel::open(Transport::Seqpacket)?;
+        set(machine.fd(), &region(MMIO + 0x40, 0x40, 1, &end))?;
+        let mut vcpu = machine.add_vcpu(&read_once(access, address))?;
+        check_eq!(
+            vcpu.run()?,
+            mmio_read(address, access.bytes()),
+            "read over an edge"
+        );
+        vcpu.supply(&VALUE.to_le_bytes());
+        expect_halt(&vcpu.run()?)?;
+        let mut vcpu = machine.add_vcpu(&write_once(access, address, VALUE))?;
+        let bytes = &VALUE.to_le_bytes()[..access.bytes()];
+        check_eq!(
+            vcpu.run()?,
+            mmio_write(address, bytes),
+            "write over an edge"
+        );
+        expect_halt(&vcpu.run()?)?;
+        check_eq!(device.has_command()?, false, "the device got a command");
+    }
+    Ok(())
+}
+
+/// Every way in which 2, 4 and 8 bytes can lie over a page boundary of one region.
+fn odd_fragments_go_in_aligned_pieces(_: &Context) -> Result<()> {
+    for access in [Width::Word, Width::Long, Width::Quad] {
+        let len = access.bytes() as u64;
+        for before in 1..len {
+            let (start, after) = (PAGE - before, len - before);
+            let (_machine, mut vcpu, mut device) =
+                one_region(&read_once(access, MMIO + start), 2 * PAGE)?;
+            let (exit, log) = play(&mut vcpu, &mut device, Signals::None, memory, |driver| {
+                driver.run()
+            })?;
+            expect_halt(&exit)?;
+            let want = [reads_of(1, start, before)?, reads_of(1, PAGE, after)?].concat();
+            check_eq!(log, want, "reads of {before}|{after} bytes");
+            let bytes: Vec<_> = (0..len).map(|n| byte_at(1, start + n)).collect();
+            let value = vcpu.reg(Reg::Ax)?.to_le_bytes();
+            check_eq!(
+                value[..len as usize],
+                bytes[..],
+                "value of {before}|{after} bytes"
+            );
+
+            let (_machine, mut vcpu, mut device) =
+                one_region(&write_once(access, MMIO + start, VALUE), 2 * PAGE)?;
+            let (exit, log) = play(&mut vcpu, &mut device, Signals::None, memory, |driver| {
+                driver.run()
+            })?;
+            expect_halt(&exit)?;
+            let bytes = &VALUE.to_le_bytes()[..len as usize];
+            let (first, second) = bytes.split_at(before as usize);
+            let want = [writes_of(1, start, first)?, writes_of(1, PAGE, second)?].concat();
+            check_eq!(log, want, "writes of {before}|{after} bytes");
+        }
+    }
+    Ok(())
+}
+
+/// Loads 16 bytes from `address` and stores them there again.
+fn copy_sixteen(address: u64, aligned: bool) -> Asm {
+    let mut program = Asm::long();
+    program.mov(Reg::Bx, address);
+    if aligned {
+        program
+            .load_sse_aligned(Mem::At(Reg::Bx))
+            .store_sse_aligned(Mem::At(Reg::Bx));
+    } else {
+        program
+            .load_sse(Mem::At(Reg::Bx))
+            .store_sse(Mem::At(Reg::Bx));
+    }
+    program.halt();
+    program
+}
+
+fn check_sixteen(start: u64, fragments: &[(u64, u64)], aligned: bool) -> Result<()> {
+    for signals in SIGNALS {
+        let (_machine, mut vcpu, mut device) =
+            one_region(&copy_sixteen(MMIO + start, aligned), 2 * PAGE)?;
+        let (exit, log) = play(&mut vcpu, &mut device, signals, memory, |driver| {
+            driver.run()
+        })?;
+        expect_halt(&exit)?;
+        let bytes: Vec<_> = (start..start + 16)
+            .map(|offset| byte_at(1, offset))
+            .collect();
+        check_eq!(vcpu.xmm0()?[..], bytes[..], "xmm0, signals {signals:?}");
+        let mut want = Vec::new();
+        for &(at, len) in fragments {
+            want.extend(reads_of(1, at, len)?);
+        }
+        for &(at, len) in fragments {
+            let first = (at - start) as usize;
+            want.extend(writes_of(1, at, &bytes[first..first + len as usize])?);
+        }
+        check_eq!(log, want, "commands, signals {signals:?}");
+    }
+    Ok(())
+}
+
+fn sixteen_bytes_are_two_commands(_: &Context) -> Result<()> {
+    check_sixteen(0x20, &[(0x20, 8), (0x28, 8)], true)?;
+    check_sixteen(0x21, &[(0x21, 8), (0x29, 8)], false)
+}
+
+fn sixteen_bytes_over_a_page(_: &Context) -> Result<()> {
+    check_sixteen(PAGE - 8, &[(PAGE - 8, 8), (PAGE, 8)], false)?;
+    check_sixteen(PAGE - 3, &[(PAGE - 3, 3), (PAGE, 8), (PAGE + 8, 5)], false)?;
+    check_sixteen(
+        PAGE - 13,
+        &[(PAGE - 13, 8), (PAGE - 5, 5), (PAGE, 3)],
+        false,
+    )
+}
+
+/// What lies on the two pages: the user_data of a region, or nothing.
+type Pages = [Option<u64>; 2];
+
+/// 8 bytes over the boundary, 4 on each page, read and then written, with and without signals.
+fn check_crossing(pages: Pages) -> Result<()> {
+    for signals in SIGNALS {
+        let read = read_once(Width::Quad, MMIO + PAGE - 4);
+        let (log, vcpu) = run_crossing(pages, &read, signals, |half| match half {
+            0 => mmio_read(MMIO + PAGE - 4, 4),
+            _ => mmio_read(MMIO + PAGE, 4),
+        })?;
+        let offsets = offsets(pages);
+        let mut commands = Vec::new();
+        let mut bytes = Vec::new();
+        for (half, offset) in offsets.into_iter().enumerate() {
+            match pages[half] {
+                Some(user_data) => {
+                    commands.extend(reads_of(user_data, offset, 4)?);
+                    bytes.extend((offset..offset + 4).map(|at| byte_at(user_data, at)));
+                }
+                None => bytes.extend(&VALUE.to_le_bytes()[4 * half..4 * half + 4]),
+            }
+        }
+        check_eq!(log, commands, "reads, signals {signals:?}");
+        check_eq!(
+            vcpu.reg(Reg::Ax)?.to_le_bytes()[..],
+            bytes[..],
+            "value, signals {signals:?}"
+        );
+
+        let halves = [VALUE as u32, (VALUE >> 32) as u32].map(u32::to_le_bytes);
+        let write = write_once(Width::Quad, MMIO + PAGE - 4, VALUE);
+        let (log, _) = run_crossing(pages, &write, signals, |half| match half {
+            0 => mmio_write(MMIO + PAGE - 4, &halves[0]),
+            _ => mmio_write(MMIO + PAGE, &halves[1]),
+        })?;
+        let mut commands = Vec::new();
+        for (half, offset) in offsets.into_iter().enumerate() {
+            if let Some(user_data) = pages[half] {
+                commands.extend(writes_of(user_data, offset, &halves[half])?);
+            }
+        }
+        check_eq!(log, commands, "writes, signals {signals:?}");
+    }
+    Ok(())
+}
+
+/// Offsets of the two halves in their regions. One region covers both pages when both have the
+/// same user_data.
+fn offsets(pages: Pages) -> [u64; 2] {
+    [PAGE - 4, if pages[0] == pages[1] { PAGE } else { 0 }]
+}
+
+/// Runs the program over the two pages; each half without a region must be the plain exit that
+/// `plain` names, and is answered with its half of `VALUE`.
+fn run_crossing(
+    pages: Pages,
+    program: &Asm,
+    signals: Signals,
+    plain: impl Fn(usize) -> Exit,
+) -> Result<(Vec<Command>, Vcpu)> {
+    let machine = Machine::new()?;
+    let (end, mut device) = channel::open(Transport::Seqpacket)?;
+    match pages {
+        [Some(one), Some(other)] if one == other => {
+            set(machine.fd(), &region(MMIO, 2 * PAGE, one, &end))?;
+        }
+        _ => {
+            for (page, user_data) in (0..).zip(pages) {
+                if let Some(user_data) = user_data {
+                    set(
+                        machine.fd(),
+                        &region(MMIO + page * PAGE, PAGE, user_data, &end),
+                    )?;
+                }
+            }
+        }
+    }
+    let mut vcpu = machine.add_vcpu(program)?;
+    let ((), log) = play(&mut vcpu, &mut device, signals, memory, |driver| {
+        for half in 0..2 {
+            if pages[half].is_none() {
+                check_eq!(driver.run()?, plain(half), "exit of half {half}");
+                driver
+                    .vcpu
+                    .supply(&VALUE.to_le_bytes()[4 * half..4 * half + 4]);
+            }
+        }
+        expect_halt(&driver.run()?)
+    })?;
+    Ok((log, vcpu))
+}
+
+fn page_crossing_same_region(_: &Context) -> Result<()> {
+    check_crossing([Some(1), Some(1)])
+}
+
+fn page_crossing_two_regions(_: &Context) -> Result<()> {
+    check_crossing([Some(1), Some(2)])
+}
+
+fn page_crossing_region_then_nothing(_: &Context) -> Result<()> {
+    check_crossing([Some(1), None])
+}
+
+fn page_crossing_nothing_then_region(_: &Context) -> Result<()> {
+    check_crossing([None, Some(2)])
+}
