@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The front door. What is done where: tools/setup gets the machine, the kernel and the
+# modules ready and checks the code; tools/lab builds images, boots and judges.
+#
+#   DEBUG=1        with the kernel's sanitizers and lock checking
+#   REFRESH=1      ask for a newer kernel source although one is cached
+#   KERNEL_SRC=    another Linux 7.3 tree or tarball
+#   SHUNT_CACHE=   where results outlive the checkout [~/.cache/shunt]
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+cargo := cargo
+run   := $(cargo) run --quiet --release --manifest-path tools/Cargo.toml --package
+setup := $(run) setup --
+lab   := $(run) lab --
+
+.PHONY: run test bench shell guest kernel modules check fmt host clean distclean help rust
+
+run: modules ## Boot host, module, device process and a Linux guest; verify the guest's disk
+	@$(lab) run
+
+test: modules ## Run every check and test; the last line sums up
+	@$(setup) test
+
+bench: modules ## Count instructions per access into out/bench/results.json
+	@$(lab) bench
+
+shell: modules ## A shell in the host under test (L1)
+	@$(lab) shell
+
+guest: modules ## The console of a Linux guest (L2)
+	@$(lab) guest
+
+kernel: host ## Get, patch and build the kernel; link it as out/kernel
+	@$(setup) kernel $(if $(DEBUG),--debug) $(if $(REFRESH),--refresh)
+
+modules: kernel ## Build the kernel modules into out/modules
+	@$(setup) modules
+
+check: kernel ## Formatting, lints, patch series, layer fences
+	@$(setup) check
+
+fmt: rust ## Format all Rust code
+	@$(cargo) fmt --manifest-path tools/Cargo.toml --all
+	@$(setup) format
+
+host: rust ## Install what the machine lacks
+	@$(setup) host
+
+rust:
+	@tools/setup/bootstrap.sh
+
+clean: ## Remove what was built in the checkout
+	rm -rf out
+	$(cargo) clean --quiet --manifest-path tools/Cargo.toml
+
+distclean: rust ## Remove that and our cache outside the checkout
+	@$(setup) purge
+	@$(MAKE) clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12

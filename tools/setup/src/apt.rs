@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! Packages from the machine's own Debian mirror.
+//!
+//! What the machine's apt knows is taken from there. A suite it does not know (backports,
+//! or the next release) is looked up on the very mirror the machine is configured for,
+//! through a private set of lists in our cache, so that the machine's own configuration
+//! stays as it is.
+
+mod sources;
+mod version;
+mod view;
+
+pub(crate) use version::{newest, upstream};
+pub(crate) use view::{Offer, View};
+
+use crate::cache::Cache;
+use anyhow::Result;
+
+/// Suites that are read when a package is only to be unpacked, never installed, in the
+/// order of preference. Each group is one look-up.
+const UNPACK_SUITES: [&[&str]; 2] = [&["trixie-backports"], &["testing", "unstable"]];
+
+/// Finds the newest version of `package` that `accept` likes, for unpacking.
+///
+/// Looks into the machine's apt first, then into backports, then into the suites of the
+/// next release. `None` means that none of them has it.
+///
+/// # Errors
+///
+/// The machine's sources name no Debian archive, or apt fails.
+pub(crate) fn find_for_unpacking(
+    cache: &Cache,
+    package: &str,
+    accept: impl Fn(&Offer) -> bool,
+) -> Result<Option<(View, Offer)>> {
+    let known = View::system();
+    if let Some(offer) = newest(known.offers(package)?, &accept)? {
+        return Ok(Some((known, offer)));
+    }
+    for suites in UNPACK_SUITES {
+        let view = View::private(cache, suites)?;
+        if let Some(offer) = newest(view.offers(package)?, &accept)? {
+            return Ok(Some((view, offer)));
+        }
+    }
+    Ok(None)
+}

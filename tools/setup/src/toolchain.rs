@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The compilers a kernel is built with, and the `make` that calls them.
+
+use crate::bindgen;
+use crate::cache::Cache;
+use crate::command::output;
+use crate::host::libclang_directory;
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Variables by which a caller may change the kernel's code generation. They are passed
+/// on, so they are part of what identifies a kernel.
+const FLAGS: [&str; 7] = [
+    "KCFLAGS",
+    "KCPPFLAGS",
+    "KAFLAGS",
+    "KRUSTFLAGS",
+    "HOSTCFLAGS",
+    "HOSTRUSTFLAGS",
+    "RUSTC_BOOTSTRAP",
+];
+
+/// Variables that would lead the kernel's make elsewhere or belong to an outer make.
+const FOREIGN: [&str; 12] = [
+    "ARCH",
+    "CC",
+    "CROSS_COMPILE",
+    "KBUILD_OUTPUT",
+    "LD",
+    "LLVM",
+    "M",
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MFLAGS",
+    "MO",
+    "O",
+];
+
+/// What compiles the kernel and the modules.
+pub(crate) struct Toolchain {
+    bindgen: PathBuf,
+    libclang: PathBuf,
+}
+
+impl Toolchain {
+    /// Finds the tools that `setup host` has brought.
+    ///
+    /// # Errors
+    ///
+    /// libclang is missing.
+    pub(crate) fn find(cache: &Cache) -> Result<Self> {
+        Ok(Self {
+            bindgen: bindgen::program(cache),
+            libclang: libclang_directory().context("libclang is missing; run `setup host`")?,
+        })
+    }
+
+    /// What identifies the tools: versions, and flags given from outside.
+    ///
+    /// # Errors
+    ///
+    /// A tool cannot be run.
+    pub(crate) fn identity(&self) -> Result<String> {
+        let mut identity = String::new();
+        for (program, argument) in [
+            ("gcc", "--version"),
+            ("ld", "--version"),
+            ("rustc", "-vV"),
+            (&self.bindgen.to_string_lossy(), "--version"),
+        ] {
+            let version = output(Command::new(program).arg(argument))?;
+            identity.push_str(&version);
+        }
+        identity.push_str(&format!("libclang {}\n", self.libclang.display()));
+        for name in FLAGS {
+            if let Some(value) = std::env::var_os(name) {
+                identity.push_str(&format!("{name}={}\n", value.to_string_lossy()));
+            }
+        }
+        Ok(identity)
+    }
+
+    /// A `make` in `directory` that uses these tools. User, host and time are fixed, so
+    /// that the same input gives the same kernel.
+    pub(crate) fn make(&self, directory: &Path) -> Command {
+        let mut bindgen = OsString::from("BINDGEN=");
+        bindgen.push(&self.bindgen);
+        let mut command = Command::new("make");
+        for name in FOREIGN {
+            command.env_remove(name);
+        }
+        command
+            .arg("-C")
+            .arg(directory)
+            .arg(format!("-j{}", parallelism()))
+            .arg(bindgen)
+            .env("LIBCLANG_PATH", &self.libclang)
+            .env("KBUILD_BUILD_USER", "shunt")
+            .env("KBUILD_BUILD_HOST", "lab")
+            .env("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 2026")
+            // Set and empty: no suffix that depends on a repository around the tree.
+            .env("LOCALVERSION", "")
+            .env("LC_ALL", "C");
+        command
+    }
+}
+
+/// How many jobs to run side by side.
+fn parallelism() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
