@@ -3,7 +3,7 @@
 //! The machine: puts guest memory, KVM's irqchip, devices and vCPUs together, runs them until
 //! one of them ends it, and takes everything down again.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use anyhow::{anyhow, Context, Result};
 use kvm_bindings::{kvm_pit_config, KVM_PIT_SPEAKER_DUMMY};
@@ -16,18 +16,20 @@ use crate::{
     boot::{image, mp_table::mp_table, params, segments},
     bus::Bus,
     console::Console,
-    cpuid, layout,
+    cpuid,
+    disk::{self, spec::DiskSpec, Disk, Slot},
+    layout,
     legacy::{KeyboardController, SerialPort},
     memory,
     options::Options,
-    report::{ExitCounts, Report},
+    report::{DiskReport, ExitCounts, Report},
     stop::{Outcome, Stop},
     vcpu::{self, Kick, Shared, VcpuThread},
 };
 
-/// What this machine wants Linux to know: there is no PCI and no keyboard controller to look for
+/// What this machine wants Linux to know: there is no ACPI, PCI or keyboard controller to look for
 /// (that takes seconds), and a reset goes by the keyboard controller's reset line.
-const PLATFORM: &str = "pci=off initcall_blacklist=i8042_init reboot=k";
+const PLATFORM: &str = "acpi=off pci=off initcall_blacklist=i8042_init reboot=k";
 
 /// Runs a guest as `options` say, until it ends.
 ///
@@ -37,16 +39,18 @@ const PLATFORM: &str = "pci=off initcall_blacklist=i8042_init reboot=k";
 /// user's wish.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let stop = Arc::new(Stop::new()?);
-    let machine = Machine::new(options, Arc::clone(&stop))?;
-    let counts = machine.run()?;
-    let stop = Arc::into_inner(stop).context("a thread outlived the machine")?;
-    let outcome = stop
+    let result = Machine::new(options, Arc::clone(&stop)).and_then(Machine::run);
+    let (vcpus, disks) = result?;
+    let outcome = Arc::into_inner(stop)
+        .context("a thread outlived the machine")?
         .into_outcome()
         .context("the machine ended without a reason")?;
     if let Some(path) = &options.report {
+        let outcome = describe(&outcome);
         let report = Report {
-            outcome: describe(&outcome),
-            vcpus: counts,
+            outcome,
+            vcpus,
+            disks,
         };
         report.write(path)?;
     }
@@ -65,33 +69,35 @@ fn describe(outcome: &Outcome) -> String {
     }
 }
 
-/// Everything there is before the first instruction runs. The VM is dropped before its memory.
+/// Everything there is before the first instruction runs. Dropped in this order: the VM goes
+/// before its memory.
 struct Machine {
     vcpus: Vec<VcpuFd>,
-    _vm: VmFd,
-    _memory: GuestMemoryMmap,
-    serial: Arc<SerialPort>,
     shared: Shared,
+    serial: Arc<SerialPort>,
+    disks: Vec<Disk>,
+    _vm: Arc<VmFd>,
+    _memory: GuestMemoryMmap,
 }
 
 impl Machine {
     fn new(options: &Options, stop: Arc<Stop>) -> Result<Self> {
         let kvm = Kvm::new().context("cannot open /dev/kvm")?;
-        let vm = create_vm(&kvm)?;
+        let vm = Arc::new(create_vm(&kvm)?);
         let ranges = memory::ranges(options.memory << 20);
         let memory = memory::new(&ranges)?;
         memory::give_to(&vm, &memory)?;
+        let entry = load(options, &memory, &ranges)?;
+        let vcpus = create_vcpus(&kvm, &vm, options.cpus)?;
+        vcpu::start_at(&vcpus[0], entry)?;
 
         let serial = Arc::new(SerialPort::new(interrupt_line(&vm, layout::SERIAL_IRQ)?)?);
         let pio = ports(Arc::clone(&serial), Arc::clone(&stop))?;
-        let mmio = Bus::default();
-
-        let entry = load(options, &memory, &ranges)?;
-        let supported = cpuid::supported(&kvm)?;
-        let vcpus: Vec<_> = (0..options.cpus)
-            .map(|id| vcpu::create(&vm, &supported, id, options.cpus))
-            .collect::<Result<_>>()?;
-        vcpu::start_at(&vcpus[0], entry)?;
+        let disks = create_disks(&options.disks, &vm, &memory, &stop)?;
+        let mut mmio = Bus::default();
+        for disk in &disks {
+            mmio.insert(disk.address(), layout::VIRTIO_MMIO_SIZE, disk.bus_device())?;
+        }
         let shared = Shared {
             pio: Arc::new(pio),
             mmio: Arc::new(mmio),
@@ -99,34 +105,78 @@ impl Machine {
         };
         Ok(Self {
             vcpus,
+            shared,
+            serial,
+            disks,
             _vm: vm,
             _memory: memory,
-            serial,
-            shared,
         })
     }
 
-    /// Runs the vCPUs; this thread is the console's. Whatever happens, every vCPU thread is
-    /// joined.
-    fn run(self) -> Result<Vec<ExitCounts>> {
+    /// Runs the vCPUs and the disks' supervisors until the machine stops; this thread is the
+    /// console's. Whatever happens, every thread is joined.
+    fn run(self) -> Result<(Vec<ExitCounts>, Vec<DiskReport>)> {
         Kick::install_handler()?;
-        let stop = Arc::clone(&self.shared.stop);
-        let mut threads = Vec::new();
-        for (id, vcpu) in (0u8..).zip(self.vcpus) {
-            match VcpuThread::spawn(id, vcpu, self.shared.clone()) {
-                Ok(thread) => threads.push(thread),
-                Err(error) => stop.request(Outcome::Failed(error)),
+        let vcpus = thread::scope(|scope| {
+            let stop = &self.shared.stop;
+            for disk in &self.disks {
+                let thread = thread::Builder::new().name("supervisor".to_owned());
+                if let Err(error) = thread.spawn_scoped(scope, || disk.supervise()) {
+                    stop.request(Outcome::Failed(error.into()));
+                }
             }
-        }
-        let console = Console::new(&self.serial, &stop).and_then(|mut console| console.run());
-        if let Err(error) = console {
-            stop.request(Outcome::Failed(error));
-        }
-        for thread in &threads {
-            thread.kick()?;
-        }
-        threads.into_iter().map(VcpuThread::join).collect()
+            let threads = start(self.vcpus, &self.shared);
+            let console = Console::new(&self.serial, stop).and_then(|mut console| console.run());
+            if let Err(error) = console {
+                stop.request(Outcome::Failed(error));
+            }
+            halt(threads, &self.disks)
+        })?;
+        Ok((vcpus, self.disks.iter().map(Disk::report).collect()))
     }
+}
+
+fn create_vcpus(kvm: &Kvm, vm: &VmFd, cpus: u8) -> Result<Vec<VcpuFd>> {
+    let supported = cpuid::supported(kvm)?;
+    (0..cpus)
+        .map(|id| vcpu::create(vm, &supported, id, cpus))
+        .collect()
+}
+
+fn create_disks(
+    specs: &[DiskSpec],
+    vm: &Arc<VmFd>,
+    memory: &GuestMemoryMmap,
+    stop: &Arc<Stop>,
+) -> Result<Vec<Disk>> {
+    let machine = disk::Machine { vm, memory, stop };
+    let create = |(index, spec)| {
+        let slot = Slot::new(index)?;
+        Disk::new(spec, slot, interrupt_line(vm, slot.irq)?, &machine)
+            .with_context(|| format!("disk {index}"))
+    };
+    specs.iter().enumerate().map(create).collect()
+}
+
+/// Starts the vCPUs; when one does not, the machine stops.
+fn start(vcpus: Vec<VcpuFd>, shared: &Shared) -> Vec<VcpuThread> {
+    let mut threads = Vec::new();
+    for (id, vcpu) in (0u8..).zip(vcpus) {
+        match VcpuThread::spawn(id, vcpu, shared.clone()) {
+            Ok(thread) => threads.push(thread),
+            Err(error) => shared.stop.request(Outcome::Failed(error)),
+        }
+    }
+    threads
+}
+
+/// Gets the vCPUs out of KVM and out of their disks once the machine stops, and waits for them.
+fn halt(threads: Vec<VcpuThread>, disks: &[Disk]) -> Result<Vec<ExitCounts>> {
+    let closed: Vec<_> = disks.iter().map(Disk::close).collect();
+    let kicked: Vec<_> = threads.iter().map(VcpuThread::kick).collect();
+    let counts: Vec<_> = threads.into_iter().map(VcpuThread::join).collect();
+    closed.into_iter().chain(kicked).collect::<Result<()>>()?;
+    counts.into_iter().collect()
 }
 
 fn create_vm(kvm: &Kvm) -> Result<VmFd> {
@@ -172,19 +222,57 @@ fn load(options: &Options, memory: &GuestMemoryMmap, ranges: &[(u64, u64)]) -> R
     segments::write(memory)?;
     let table = mp_table(options.cpus, layout::MP_TABLE as u32);
     memory.write_slice(&table, GuestAddress(layout::MP_TABLE))?;
-    let cmdline = command_line(&options.cmdline)?;
+    let cmdline = command_line(&options.cmdline, options.disks.len())?;
     load_cmdline(memory, GuestAddress(layout::CMDLINE), &cmdline)?;
     Ok(kernel.entry)
 }
 
-fn command_line(user: &str) -> Result<Cmdline> {
-    let mut cmdline = Cmdline::new(layout::CMDLINE_SIZE)?;
-    cmdline.insert_str(PLATFORM)?;
-    cmdline.insert_str(user).with_context(|| {
+fn command_line(user: &str, disks: usize) -> Result<Cmdline> {
+    let too_long = || {
         format!(
-            "the kernel command line is longer than {}",
+            "the kernel command line exceeds {} bytes",
             layout::CMDLINE_SIZE
         )
-    })?;
+    };
+    let mut cmdline = Cmdline::new(layout::CMDLINE_SIZE)?;
+    cmdline.insert_str(PLATFORM)?;
+    for index in 0..disks {
+        let slot = Slot::new(index)?;
+        let address = GuestAddress(slot.address);
+        cmdline
+            .add_virtio_mmio_device(layout::VIRTIO_MMIO_SIZE, address, slot.irq, None)
+            .with_context(too_long)?;
+    }
+    cmdline.insert_str(user).with_context(too_long)?;
     Ok(cmdline)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(user: &str, disks: usize) -> String {
+        let cmdline = command_line(user, disks).unwrap();
+        cmdline.as_cstring().unwrap().into_string().unwrap()
+    }
+
+    #[test]
+    fn disks_are_announced_and_the_user_has_the_last_word() {
+        let text = text("console=ttyS0 reboot=t -- init args", 2);
+        assert!(text.contains(" virtio_mmio.device=4K@0xd0000000:5 "));
+        assert!(text.contains(" virtio_mmio.device=4K@0xd0001000:6 "));
+        assert!(
+            text.ends_with(" console=ttyS0 reboot=t -- init args"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn more_disks_than_lines_and_too_long_a_text_are_refused() {
+        assert!(command_line("", 9).is_ok());
+        let error = command_line("", 10).unwrap_err().to_string();
+        assert!(error.contains("at most 9 disks"), "{error}");
+        let error = command_line(&"x".repeat(2048), 0).unwrap_err().to_string();
+        assert!(error.contains("2048"), "{error}");
+    }
 }

@@ -11,6 +11,7 @@ mod boot;
 mod bus;
 mod console;
 mod cpuid;
+mod disk;
 mod layout;
 mod legacy;
 mod machine;

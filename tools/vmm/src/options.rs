@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use crate::boot::mp_table::MAX_CPUS;
+use crate::{boot::mp_table::MAX_CPUS, disk::spec::DiskSpec};
 
 /// Boots a Linux guest under KVM, with a serial console on stdin and stdout.
 #[derive(Debug, Parser)]
@@ -31,6 +31,10 @@ pub(crate) struct Options {
     /// Number of vCPUs
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_CPUS)))]
     pub(crate) cpus: u8,
+
+    /// A virtio-blk disk (repeatable; see below)
+    #[arg(long = "disk", value_name = "SPEC")]
+    pub(crate) disks: Vec<DiskSpec>,
 
     /// Write what was counted to this file, as JSON, when the guest has ended
     #[arg(long, value_name = "FILE")]

@@ -5,8 +5,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use ioregion_wire::uapi::KVM_EXIT_IOREGIONFD_FAILURE;
 use kvm_ioctls::VcpuExit;
 use serde::Serialize;
+use shunt::counters::CounterValues;
 
 /// How often `KVM_RUN` of one vCPU came back to the VMM, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -36,6 +38,7 @@ impl ExitCounts {
             VcpuExit::Hlt => &mut self.hlt,
             VcpuExit::Intr => &mut self.intr,
             VcpuExit::Shutdown => &mut self.shutdown,
+            VcpuExit::Unsupported(KVM_EXIT_IOREGIONFD_FAILURE) => &mut self.ioregion_failure,
             _ => &mut self.other,
         };
         *counter += 1;
@@ -49,6 +52,23 @@ pub(crate) struct Report {
     pub(crate) outcome: String,
     /// By vCPU.
     pub(crate) vcpus: Vec<ExitCounts>,
+    /// In the order of the options.
+    pub(crate) disks: Vec<DiskReport>,
+}
+
+/// One disk.
+#[derive(Debug, Serialize)]
+pub(crate) struct DiskReport {
+    /// Guest physical address of its registers.
+    pub(crate) address: String,
+    /// Its interrupt line.
+    pub(crate) irq: u32,
+    /// How its registers were dispatched.
+    pub(crate) dispatch: &'static str,
+    /// Device processes that were attached; 0 when the device is in the VMM.
+    pub(crate) processes: u64,
+    /// What the device counted in its state page.
+    pub(crate) counters: CounterValues,
 }
 
 impl Report {

@@ -5,9 +5,9 @@
 //! [`Stop::event`] becomes readable and stays so. Threads that block in `poll` add it to what
 //! they poll for; vCPU threads are kicked by the machine ([`crate::vcpu::Kick`]).
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, thread};
 
-use anyhow::{Context, Result};
+use anyhow::{anyhow, Context, Result};
 use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
 /// Why the machine ended.
@@ -19,6 +19,19 @@ pub(crate) enum Outcome {
     Terminated(&'static str),
     /// The machine cannot go on.
     Failed(anyhow::Error),
+}
+
+/// Ends the machine when it is dropped in a panic, so that a thread that nobody waits for yet
+/// does not leave the others running.
+pub(crate) struct StopOnPanic<'a>(pub(crate) &'a Stop);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0
+                .request(Outcome::Failed(anyhow!("a thread panicked")));
+        }
+    }
 }
 
 /// The switch that ends the machine.
@@ -77,5 +90,18 @@ mod tests {
         stop.request(Outcome::Terminated("SIGTERM"));
         assert!(matches!(stop.outcome(), Some(Outcome::GuestReset)));
         assert_eq!(stop.event().read().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_panic_ends_the_machine_and_a_return_does_not() {
+        let stop = Stop::new().unwrap();
+        drop(StopOnPanic(&stop));
+        assert!(stop.outcome().is_none());
+        let panicked = std::panic::catch_unwind(|| {
+            let _guard = StopOnPanic(&stop);
+            panic!("on purpose");
+        });
+        assert!(panicked.is_err());
+        assert!(matches!(stop.outcome(), Some(Outcome::Failed(_))));
     }
 }

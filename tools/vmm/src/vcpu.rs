@@ -3,6 +3,7 @@
 //! A virtual processor: its first registers, its loop, and how to get it out of `KVM_RUN`.
 
 use std::{
+    io,
     ptr::NonNull,
     sync::{
         atomic::{AtomicU8, Ordering},
@@ -12,8 +13,10 @@ use std::{
 };
 
 use anyhow::{anyhow, Context, Result};
+use ioregion_wire::uapi::KVM_EXIT_IOREGIONFD_FAILURE;
 use kvm_bindings::{kvm_cpuid_entry2, kvm_msr_entry, kvm_regs, Msrs};
 use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
+use shunt::{ioregion, Operation};
 use vmm_sys_util::signal::{register_signal_handler, Killable, SIGRTMIN};
 
 use crate::{
@@ -22,7 +25,7 @@ use crate::{
     cpuid,
     layout::ZERO_PAGE,
     report::ExitCounts,
-    stop::{Outcome, Stop},
+    stop::{Outcome, Stop, StopOnPanic},
 };
 
 const MSR_IA32_MISC_ENABLE: u32 = 0x1a0;
@@ -162,6 +165,7 @@ impl VcpuThread {
         let thread = thread::Builder::new()
             .name(format!("vcpu{id}"))
             .spawn(move || {
+                let _guard = StopOnPanic(&shared.stop);
                 let mut counts = ExitCounts::default();
                 if let Err(error) = run(&mut vcpu, &shared, &mut counts) {
                     let error = error.context(format!("vCPU {id}"));
@@ -237,10 +241,42 @@ fn run_once(
             Ok(())
         }
         VcpuExit::Intr => Ok(()),
+        VcpuExit::Unsupported(KVM_EXIT_IOREGIONFD_FAILURE) => complete_failed(vcpu, shared),
         other => {
             let error = anyhow!("KVM cannot go on: {other:x?}");
             Err(AccessError::Failed(error.context(registers(vcpu))))
         }
+    }
+}
+
+/// Does what KVM could not have a device process do: by the bus, where the disk's device waits
+/// for the next process. The next `KVM_RUN` finishes the instruction.
+fn complete_failed(vcpu: &mut VcpuFd, shared: &Shared) -> Result<(), AccessError> {
+    let mut stopped = None;
+    let completed = ioregion::complete(vcpu, |space, address, width, operation| {
+        let bus = match space {
+            ioregion::Bus::Mmio => &shared.mmio,
+            ioregion::Bus::Pio => &shared.pio,
+        };
+        let mut data = [0; 8];
+        let bytes = &mut data[..width.bytes()];
+        let done = match operation {
+            Operation::Read => bus.read(address, bytes),
+            Operation::Write(value) => {
+                bytes.copy_from_slice(&value.to_le_bytes()[..width.bytes()]);
+                bus.write(address, bytes)
+            }
+        };
+        done.map_err(|error| {
+            stopped = Some(error);
+            io::Error::from(io::ErrorKind::Other)
+        })?;
+        Ok(u64::from_le_bytes(data))
+    });
+    match (completed, stopped) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Some(error)) => Err(error),
+        (Err(error), None) => Err(AccessError::Failed(error.into())),
     }
 }
 

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! Disks: virtio-blk behind virtio-mmio registers, with the registers dispatched in one of three
+//! ways.
+//!
+//! | dispatch | a register access goes | module |
+//! |---|---|---|
+//! | `exit` | KVM → VMM, which has the device in its own process | [`hosted`] |
+//! | `exit-ipc` | KVM → VMM → device process | [`served`] |
+//! | `ioregion` | KVM → device process; to the VMM only when that fails | [`served`], [`regions`] |
+//!
+//! [`spec`] is the option that chooses. [`registers`] makes commands of bus accesses.
+//! [`attachment`] and [`supervisor`] keep a device process attached to a disk that has one.
+//!
+//! # When the device process dies
+//!
+//! The guest must not see it: no access lost, none applied twice. Four parts work together.
+//!
+//! 1. A register access that got no answer is repeated with the next process. The dead process
+//!    may have carried it out, so each access of virtio-mmio must bear that. Reads have no
+//!    effect. Writes to selectors, addresses, sizes, `QueueReady`, `Status` and features store a
+//!    value; storing it again changes nothing, because the vCPU that repeats has not gone on,
+//!    and the driver lets no other vCPU configure the device at the same time. `QueueNotify`
+//!    makes the device look at a ring once more. `InterruptACK` clears bits, perhaps of a newer
+//!    interrupt; but the driver looks at the rings only after its acknowledgement has returned,
+//!    so it finds what that interrupt announced.
+//! 2. Registers live in the state page, requests in guest memory; the fresh process continues
+//!    from both. Why no request is lost or visible twice: [`shunt::state`].
+//! 3. A vCPU whose access failed blocks in [`attachment::Attachment::access`] until there is a
+//!    fresh process; the guest's other vCPUs run on. A process that is gone is recognised by its
+//!    own end of the channel, so the vCPU that notices first needs not wait for the supervisor.
+//! 4. KVM's region is removed before the next process gets one, with a fresh channel: nothing
+//!    that the dead one left in the old channel reaches its successor.
+//!
+//! A posted write is not repeated when it is lost with a process. The VMM therefore posts
+//! `QueueNotify` alone: the fresh process looks at all rings anyway. `InterruptACK` must not be
+//! posted even with an immortal process: the device may raise an interrupt between the moment
+//! the driver has looked at the rings and the moment the acknowledgement arrives, which would
+//! then clear that interrupt's bit, and its handler would find nothing to do.
+
+pub(crate) mod attachment;
+mod hosted;
+mod regions;
+mod registers;
+mod served;
+pub(crate) mod spec;
+mod supervisor;
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use kvm_ioctls::VmFd;
+use shunt::state::StatePage;
+use vm_memory::GuestMemoryMmap;
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::{
+    bus::BusDevice,
+    layout::{VIRTIO_MMIO, VIRTIO_MMIO_IRQS, VIRTIO_MMIO_SIZE},
+    report::DiskReport,
+    stop::Stop,
+};
+use hosted::Hosted;
+use served::Served;
+use spec::DiskSpec;
+
+/// Where a disk is in the machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    /// Guest physical address of its registers, [`VIRTIO_MMIO_SIZE`] bytes.
+    pub(crate) address: u64,
+    /// Its interrupt line.
+    pub(crate) irq: u32,
+}
+
+impl Slot {
+    /// The place of disk number `index`.
+    ///
+    /// # Errors
+    ///
+    /// When there are no more interrupt lines.
+    pub(crate) fn new(index: usize) -> Result<Self> {
+        let lines = VIRTIO_MMIO_IRQS.len();
+        let irq = VIRTIO_MMIO_IRQS.get(index);
+        Ok(Self {
+            address: VIRTIO_MMIO + VIRTIO_MMIO_SIZE * index as u64,
+            irq: *irq.with_context(|| format!("there can be at most {lines} disks"))?,
+        })
+    }
+}
+
+/// What a disk needs of the machine.
+pub(crate) struct Machine<'a> {
+    /// The VM.
+    pub(crate) vm: &'a Arc<VmFd>,
+    /// Its memory.
+    pub(crate) memory: &'a GuestMemoryMmap,
+    /// The switch that ends the machine.
+    pub(crate) stop: &'a Arc<Stop>,
+}
+
+/// A disk of the machine.
+pub(crate) struct Disk {
+    dispatch_name: &'static str,
+    slot: Slot,
+    state: StatePage,
+    dispatch: Dispatch,
+}
+
+enum Dispatch {
+    Hosted(Arc<Hosted>),
+    Served(Served),
+}
+
+impl Disk {
+    /// Makes the disk that `spec` describes; `interrupt` raises its line. A served disk has its
+    /// socket from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the image or the socket cannot be had, or KVM lacks what the dispatch needs.
+    pub(crate) fn new(
+        spec: &DiskSpec,
+        slot: Slot,
+        interrupt: EventFd,
+        machine: &Machine<'_>,
+    ) -> Result<Self> {
+        let state = StatePage::create()?;
+        let dispatch = match spec {
+            DiskSpec::Hosted(spec) => {
+                let memory = machine.memory.clone();
+                let hosted = Hosted::new(spec, memory, state.clone(), interrupt)?;
+                Dispatch::Hosted(Arc::new(hosted))
+            }
+            DiskSpec::Served(spec) => {
+                Dispatch::Served(Served::new(spec, slot, state.clone(), interrupt, machine)?)
+            }
+        };
+        Ok(Self {
+            dispatch_name: spec.dispatch(),
+            slot,
+            state,
+            dispatch,
+        })
+    }
+
+    /// Guest physical address of its registers.
+    pub(crate) fn address(&self) -> u64 {
+        self.slot.address
+    }
+
+    /// What answers the accesses that leave KVM for the VMM.
+    pub(crate) fn bus_device(&self) -> Arc<dyn BusDevice> {
+        match &self.dispatch {
+            Dispatch::Hosted(hosted) => hosted.clone(),
+            Dispatch::Served(served) => served.attachment().clone(),
+        }
+    }
+
+    /// Keeps a device process attached until the machine stops; returns at once when the device
+    /// needs none.
+    pub(crate) fn supervise(&self) {
+        if let Dispatch::Served(served) = &self.dispatch {
+            served.supervise();
+        }
+    }
+
+    /// Gets every vCPU out that waits for a device process, for good, and ends the session.
+    ///
+    /// # Errors
+    ///
+    /// When the session does not end.
+    pub(crate) fn close(&self) -> Result<()> {
+        if let Dispatch::Served(served) = &self.dispatch {
+            served.attachment().close()?;
+        }
+        Ok(())
+    }
+
+    /// What was counted.
+    pub(crate) fn report(&self) -> DiskReport {
+        DiskReport {
+            address: format!("{:#x}", self.slot.address),
+            irq: self.slot.irq,
+            dispatch: self.dispatch_name,
+            processes: match &self.dispatch {
+                Dispatch::Hosted(_) => 0,
+                Dispatch::Served(served) => served.processes(),
+            },
+            counters: self.state.counters().values(),
+        }
+    }
+}

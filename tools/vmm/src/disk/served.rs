@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! `dispatch=exit-ipc` and `dispatch=ioregion`: a disk with a device process.
+
+use std::sync::{
+    atomic::{AtomicU64, Ordering},
+    Arc,
+};
+
+use anyhow::{ensure, Context, Result};
+use kvm_ioctls::{IoEventAddress, VmFd};
+use shunt::{
+    channel::Transport,
+    ioregion::{self, Region},
+    state::StatePage,
+    virtio_mmio::QUEUE_NOTIFY,
+    vmm::{DeviceProcess, Listener},
+};
+use vm_memory::GuestMemoryMmap;
+use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
+
+use super::{
+    attachment::Attachment,
+    regions::regions,
+    spec::{Forwarder, Notify, ServedSpec},
+    Machine, Slot,
+};
+use crate::stop::Stop;
+
+/// A disk whose device is in another process; [`super::supervisor`] keeps one attached.
+pub(crate) struct Served {
+    /// Where device processes connect.
+    pub(super) listener: Listener,
+    /// Where vCPUs find the process.
+    pub(super) attachment: Arc<Attachment<DeviceProcess>>,
+    /// How many processes have been attached.
+    pub(super) processes: AtomicU64,
+    pub(super) vm: Arc<VmFd>,
+    pub(super) memory: GuestMemoryMmap,
+    pub(super) state: StatePage,
+    pub(super) interrupt: EventFd,
+    /// Ioeventfds of the queues, or none.
+    pub(super) events: Vec<EventFd>,
+    /// The regions that KVM gets, and what their channel is made of; `None`: exit-ipc.
+    pub(super) by_kvm: Option<(Transport, Vec<Region>)>,
+    pub(super) stop: Arc<Stop>,
+}
+
+impl Served {
+    /// Listens for device processes.
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be had, or KVM lacks what `spec` asks for.
+    pub(crate) fn new(
+        spec: &ServedSpec,
+        slot: Slot,
+        state: StatePage,
+        interrupt: EventFd,
+        machine: &Machine<'_>,
+    ) -> Result<Self> {
+        let by_kvm = match spec.forwarder {
+            Forwarder::Vmm => None,
+            Forwarder::Kvm { channel, posted } => Some(by_kvm(machine.vm, slot, channel, posted)?),
+        };
+        let events = match spec.notify {
+            Notify::Register => Vec::new(),
+            Notify::Ioeventfd => vec![queue_notify_event(machine.vm, slot)?],
+        };
+        let listener = Listener::bind(&spec.socket).with_context(|| {
+            let socket = spec.socket.display();
+            format!("cannot listen for a device process at {socket}")
+        })?;
+        Ok(Self {
+            listener,
+            attachment: Arc::new(Attachment::new()),
+            processes: AtomicU64::new(0),
+            vm: Arc::clone(machine.vm),
+            memory: machine.memory.clone(),
+            state,
+            interrupt,
+            events,
+            by_kvm,
+            stop: Arc::clone(machine.stop),
+        })
+    }
+
+    /// What answers accesses that KVM does not give to the device process itself.
+    pub(crate) fn attachment(&self) -> &Arc<Attachment<DeviceProcess>> {
+        &self.attachment
+    }
+
+    /// How many processes have been attached.
+    pub(crate) fn processes(&self) -> u64 {
+        self.processes.load(Ordering::SeqCst)
+    }
+}
+
+fn by_kvm(
+    vm: &VmFd,
+    slot: Slot,
+    channel: Transport,
+    posted: bool,
+) -> Result<(Transport, Vec<Region>)> {
+    ensure!(
+        ioregion::supported(vm),
+        "dispatch=ioregion needs KVM_CAP_IOREGIONFD, which this kernel does not have: load \
+         ioregion.ko, or choose dispatch=exit-ipc"
+    );
+    Ok((channel, regions(slot.address, posted)))
+}
+
+/// An eventfd that KVM signals when the guest writes 0, the disk's only queue, to `QueueNotify`.
+fn queue_notify_event(vm: &VmFd, slot: Slot) -> Result<EventFd> {
+    let event = EventFd::new(EFD_NONBLOCK).context("cannot create the notification eventfd")?;
+    let address = slot.address + QUEUE_NOTIFY;
+    vm.register_ioevent(&event, &IoEventAddress::Mmio(address), 0u32)
+        .with_context(|| format!("KVM refuses an ioeventfd at {address:#x}"))?;
+    Ok(event)
+}

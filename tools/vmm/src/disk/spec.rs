@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The `--disk` option: `key=value` pairs, separated by commas.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use shunt::channel::Transport;
+
+/// What `--disk` describes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DiskSpec {
+    /// `dispatch=exit`.
+    Hosted(HostedSpec),
+    /// `dispatch=exit-ipc` and `dispatch=ioregion`.
+    Served(ServedSpec),
+}
+
+/// A disk in the VMM's process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostedSpec {
+    /// Its image file.
+    pub(crate) image: PathBuf,
+    /// The guest cannot write.
+    pub(crate) read_only: bool,
+}
+
+/// A disk in a device process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServedSpec {
+    /// Where device processes connect.
+    pub(crate) socket: PathBuf,
+    /// How the guest's queue notifications come.
+    pub(crate) notify: Notify,
+    /// Who forwards register accesses.
+    pub(crate) forwarder: Forwarder,
+}
+
+/// How queue notifications come to the device process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notify {
+    /// As every register write.
+    Register,
+    /// By an eventfd that KVM signals.
+    Ioeventfd,
+}
+
+/// Who forwards register accesses to the device process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forwarder {
+    /// `exit-ipc`.
+    Vmm,
+    /// `ioregion`.
+    Kvm {
+        /// What KVM's channel is made of.
+        channel: Transport,
+        /// Writes of `QueueNotify` do not wait for the device process.
+        posted: bool,
+    },
+}
+
+impl DiskSpec {
+    /// The value of `dispatch`.
+    pub(crate) fn dispatch(&self) -> &'static str {
+        match self {
+            Self::Hosted(_) => "exit",
+            Self::Served(served) => match served.forwarder {
+                Forwarder::Vmm => "exit-ipc",
+                Forwarder::Kvm { .. } => "ioregion",
+            },
+        }
+    }
+}
+
+/// Why a `--disk` is none. Displays the key or value that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BadDisk {
+    /// Not one of the keys.
+    UnknownKey(String),
+    /// A key without a value, or a flag with one.
+    Value(String),
+    /// A key that is there twice.
+    Twice(&'static str),
+    /// A key that must be there.
+    Missing(&'static str, &'static str),
+    /// A key that this dispatch does not have.
+    NotWith(&'static str, &'static str),
+    /// A value that the key does not have: key, value, what there is.
+    BadValue(&'static str, String, &'static str),
+}
+
+impl fmt::Display for BadDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKey(key) => {
+                write!(f, "unknown key '{key}'; there are {}", KEYS.join(", "))
+            }
+            Self::Value(key) if key == READONLY => write!(f, "'{key}' takes no value"),
+            Self::Value(key) => write!(f, "'{key}' needs a value: {key}=..."),
+            Self::Twice(key) => write!(f, "'{key}' is there twice"),
+            Self::Missing(key, dispatch) if dispatch.is_empty() => write!(f, "'{key}=' is missing"),
+            Self::Missing(key, dispatch) => write!(f, "dispatch={dispatch} needs '{key}='"),
+            Self::NotWith(key, dispatch) => {
+                write!(f, "'{key}' does not go with dispatch={dispatch}")
+            }
+            Self::BadValue(key, value, choices) => {
+                write!(f, "{key}={value}: '{key}' is one of {choices}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BadDisk {}
+
+const READONLY: &str = "readonly";
+const KEYS: [&str; 7] = [
+    "image", "socket", "dispatch", READONLY, "notify", "channel", "posted",
+];
+
+/// The pairs of one option; taken out one by one, so that what is left does not belong there.
+struct Pairs(Vec<(&'static str, String)>);
+
+impl Pairs {
+    fn parse(text: &str) -> Result<Self, BadDisk> {
+        let mut pairs: Vec<(&'static str, String)> = Vec::new();
+        for pair in text.split(',') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let key = KEYS
+                .into_iter()
+                .find(|key| *key == name)
+                .ok_or_else(|| BadDisk::UnknownKey(name.to_owned()))?;
+            if value.is_empty() != (key == READONLY) || pair.ends_with('=') {
+                return Err(BadDisk::Value(key.to_owned()));
+            }
+            if pairs.iter().any(|(other, _)| *other == key) {
+                return Err(BadDisk::Twice(key));
+            }
+            pairs.push((key, value.to_owned()));
+        }
+        Ok(Self(pairs))
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<String> {
+        let at = self.0.iter().position(|(other, _)| *other == key)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    fn need(&mut self, key: &'static str, dispatch: &'static str) -> Result<String, BadDisk> {
+        self.take(key).ok_or(BadDisk::Missing(key, dispatch))
+    }
+
+    /// The choice that `key` names, else the first.
+    fn choose<T: Copy>(
+        &mut self,
+        key: &'static str,
+        names: &'static str,
+        choices: &[(&str, T)],
+    ) -> Result<T, BadDisk> {
+        let Some(value) = self.take(key) else {
+            return Ok(choices[0].1);
+        };
+        choices
+            .iter()
+            .find(|(name, _)| *name == value)
+            .map(|(_, choice)| *choice)
+            .ok_or(BadDisk::BadValue(key, value, names))
+    }
+
+    fn none_left(self, dispatch: &'static str) -> Result<(), BadDisk> {
+        match self.0.first() {
+            Some((key, _)) => Err(BadDisk::NotWith(key, dispatch)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for DiskSpec {
+    type Err = BadDisk;
+
+    fn from_str(text: &str) -> Result<Self, BadDisk> {
+        let mut pairs = Pairs::parse(text)?;
+        let spec = match pairs.need("dispatch", "")?.as_str() {
+            "exit" => Self::Hosted(HostedSpec {
+                image: pairs.need("image", "exit")?.into(),
+                read_only: pairs.take(READONLY).is_some(),
+            }),
+            "exit-ipc" => Self::Served(ServedSpec {
+                socket: pairs.need("socket", "exit-ipc")?.into(),
+                notify: notify(&mut pairs)?,
+                forwarder: Forwarder::Vmm,
+            }),
+            "ioregion" => Self::Served(ServedSpec {
+                socket: pairs.need("socket", "ioregion")?.into(),
+                notify: notify(&mut pairs)?,
+                forwarder: by_kvm(&mut pairs)?,
+            }),
+            other => {
+                let choices = "exit, exit-ipc, ioregion";
+                return Err(BadDisk::BadValue("dispatch", other.to_owned(), choices));
+            }
+        };
+        pairs.none_left(spec.dispatch())?;
+        Ok(spec)
+    }
+}
+
+fn notify(pairs: &mut Pairs) -> Result<Notify, BadDisk> {
+    pairs.choose(
+        "notify",
+        "register, ioeventfd",
+        &[
+            ("register", Notify::Register),
+            ("ioeventfd", Notify::Ioeventfd),
+        ],
+    )
+}
+
+fn by_kvm(pairs: &mut Pairs) -> Result<Forwarder, BadDisk> {
+    let channel = pairs.choose(
+        "channel",
+        "seqpacket, stream, pipe",
+        &[
+            ("seqpacket", Transport::Seqpacket),
+            ("stream", Transport::Stream),
+            ("pipe", Transport::Pipe),
+        ],
+    )?;
+    let posted = pairs.choose("posted", "off, on", &[("off", false), ("on", true)])?;
+    Ok(Forwarder::Kvm { channel, posted })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn served(notify: Notify, forwarder: Forwarder) -> DiskSpec {
+        DiskSpec::Served(ServedSpec {
+            socket: "/s".into(),
+            notify,
+            forwarder,
+        })
+    }
+
+    fn by_kvm(channel: Transport, posted: bool) -> Forwarder {
+        Forwarder::Kvm { channel, posted }
+    }
+
+    #[test]
+    fn every_form_is_understood() {
+        let hosted = |read_only| {
+            let image = "/i".into();
+            DiskSpec::Hosted(HostedSpec { image, read_only })
+        };
+        let plain = by_kvm(Transport::Seqpacket, false);
+        for (text, want) in [
+            ("image=/i,dispatch=exit", hosted(false)),
+            ("readonly,dispatch=exit,image=/i", hosted(true)),
+            (
+                "socket=/s,dispatch=exit-ipc",
+                served(Notify::Register, Forwarder::Vmm),
+            ),
+            (
+                "socket=/s,dispatch=exit-ipc,notify=ioeventfd",
+                served(Notify::Ioeventfd, Forwarder::Vmm),
+            ),
+            (
+                "socket=/s,dispatch=ioregion",
+                served(Notify::Register, plain),
+            ),
+            (
+                "socket=/s,dispatch=ioregion,channel=pipe,posted=on,notify=register",
+                served(Notify::Register, by_kvm(Transport::Pipe, true)),
+            ),
+            (
+                "socket=/s,dispatch=ioregion,channel=stream,posted=off",
+                served(Notify::Register, by_kvm(Transport::Stream, false)),
+            ),
+        ] {
+            assert_eq!(text.parse(), Ok(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_key_or_the_value() {
+        for (text, want) in [
+            ("", "unknown key ''"),
+            ("image=/i", "'dispatch=' is missing"),
+            (
+                "image=/i,dispatch=magic",
+                "dispatch=magic: 'dispatch' is one of exit, exit-ipc",
+            ),
+            ("dispatch=exit", "dispatch=exit needs 'image='"),
+            ("dispatch=ioregion", "dispatch=ioregion needs 'socket='"),
+            (
+                "image=/i,dispatch=exit,socket=/s",
+                "'socket' does not go with dispatch=exit",
+            ),
+            (
+                "socket=/s,dispatch=exit-ipc,channel=pipe",
+                "'channel' does not go with",
+            ),
+            (
+                "socket=/s,dispatch=exit-ipc,readonly",
+                "'readonly' does not go with",
+            ),
+            (
+                "socket=/s,dispatch=ioregion,channel=tcp",
+                "channel=tcp: 'channel' is one of",
+            ),
+            (
+                "socket=/s,dispatch=ioregion,posted=yes",
+                "posted=yes: 'posted' is one of off, on",
+            ),
+            (
+                "socket=/s,dispatch=ioregion,colour=red",
+                "unknown key 'colour'",
+            ),
+            ("image=/a,image=/b,dispatch=exit", "'image' is there twice"),
+            ("image=,dispatch=exit", "'image' needs a value"),
+            ("image,dispatch=exit", "'image' needs a value"),
+            (
+                "image=/i,dispatch=exit,readonly=1",
+                "'readonly' takes no value",
+            ),
+            (
+                "image=/i,dispatch=exit,readonly=",
+                "'readonly' takes no value",
+            ),
+        ] {
+            let error = text.parse::<DiskSpec>().unwrap_err().to_string();
+            assert!(error.contains(want), "{text}: {error}");
+        }
+    }
+}
