@@ -45,8 +45,7 @@ pub(crate) fn load_modules(results: &Results) -> Result<()> {
         results.step(&format!("loading {name}"))?;
         let path = format!("{MODULES}/{name}");
         let file = File::open(&path).with_context(|| path.clone())?;
-        finit_module(&file, c"", 0)
-            .with_context(|| format!("loading {path}"))?;
+        finit_module(&file, c"", 0).with_context(|| format!("loading {path}"))?;
     }
     Ok(())
 }

@@ -70,5 +70,7 @@ pub(crate) fn guest(name: &str, results: &Results) -> Result<i32> {
     }
     let status = vmm.wait()?;
     devices.finish()?;
-    status.code().with_context(|| format!("shunt-vmm: {status}"))
+    status
+        .code()
+        .with_context(|| format!("shunt-vmm: {status}"))
 }

@@ -40,7 +40,9 @@ pub(crate) fn run(words: &[String], results: &Results) -> Result<i32> {
             None => Ok(()),
         }
     })?;
-    let status = child.wait().with_context(|| format!("waiting for {program}"))?;
+    let status = child
+        .wait()
+        .with_context(|| format!("waiting for {program}"))?;
     status
         .code()
         .with_context(|| format!("{program}: {status}"))

@@ -51,9 +51,15 @@ fn judge(scenario: &Scenario, results: &Results) -> Result<Report> {
     let place = Place::create(scenario)?;
     let mut attempt = Attempt::new(scenario, &place)?;
     let outcome = attempt.boot(&place, results);
-    let Attempt { devices, mut report, .. } = attempt;
+    let Attempt {
+        devices,
+        mut report,
+        ..
+    } = attempt;
     report.device_processes = devices.started;
-    report.failures.extend(outcome.err().map(|e| format!("{e:#}")));
+    report
+        .failures
+        .extend(outcome.err().map(|e| format!("{e:#}")));
     if scenario.is_remote() {
         let log = File::open(place.device_log()).context("device log")?;
         results.forward(log, &format!("{}.device", scenario.name), |_| ())?;
@@ -114,7 +120,10 @@ impl<'a> Attempt<'a> {
         finished?;
         let json = fs::read_to_string(place.report()).context("the VMM's report")?;
         self.report.vmm = Some(serde_json::from_str(&json).context("the VMM's report")?);
-        ensure!(self.report.guest.is_some(), "the guest ended without a report");
+        ensure!(
+            self.report.guest.is_some(),
+            "the guest ended without a report"
+        );
         if let Some(stage) = self.next_kill {
             bail!("the guest never came to {stage:?}, where its device was to be killed");
         }

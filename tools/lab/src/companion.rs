@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! Builds the programs that run inside L1: static, so that they need no library there.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{ensure, Context, Result};
+use serde::Deserialize;
+
+use crate::out::Places;
+use crate::progress::Step;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The packages whose programs go into L1's `/bin`.
+const PACKAGES: &[&str] = &["l1", "shunt-vmm", "shunt-blk", "selftests", "bench"];
+
+/// A program that cargo made.
+pub(crate) struct Program {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+/// What we read of cargo's messages.
+#[derive(Deserialize)]
+struct Message {
+    executable: Option<PathBuf>,
+}
+
+/// Builds them all, or finds that they are up to date.
+///
+/// # Errors
+///
+/// One of them does not compile; cargo has printed why.
+pub(crate) fn build(places: &Places) -> Result<Vec<Program>> {
+    let step = Step::start("programs for L1");
+    let mut command = Command::new("cargo");
+    command
+        .args(["build", "--quiet", "--release", "--target", TARGET])
+        .arg("--manifest-path")
+        .arg(places.source("tools/Cargo.toml"))
+        .arg("--message-format=json-render-diagnostics")
+        .args(["--config", "profile.release.strip=true"])
+        .args([
+            "--config",
+            &format!("target.{TARGET}.rustflags=['-Ctarget-feature=+crt-static']"),
+        ])
+        .env_remove("RUSTFLAGS")
+        .stderr(Stdio::inherit());
+    for package in PACKAGES {
+        command.args(["--package", package]);
+    }
+    let output = command.output().context("starting cargo")?;
+    ensure!(output.status.success(), "the programs for L1 do not build");
+    let mut programs = Vec::new();
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let message: Message = serde_json::from_str(line).context("cargo's messages")?;
+        if let Some(path) = message.executable {
+            let name = path.file_name().context("no name")?;
+            let name = name.to_string_lossy().into_owned();
+            programs.push(Program { name, path });
+        }
+    }
+    step.done();
+    Ok(programs)
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The images: L2's root disk (ext4) and L1's initramfs, which carries it.
+//! Each is made anew only when one of its inputs changed.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{ensure, Context, Result};
+use walkdir::WalkDir;
+
+use crate::companion;
+use crate::digest;
+use crate::modules;
+use crate::out::{self, Places};
+use crate::progress::Step;
+use crate::tree::Tree;
+
+/// Real files for L2's disk: some hundred documents of many sizes, from the kernel's source.
+const DOCUMENTS: &[&str] = &["filesystems", "networking", "virt"];
+
+/// Fixed, so that two builds from the same inputs are the same file system.
+const UUID: &str = "5d0c7e4a-6f0e-4f0b-9d4e-73687500006c";
+const DISK_SIZE: &str = "40M";
+
+/// Programs that L1 judges disk images with.
+const FILE_SYSTEM_TOOLS: &[&str] = &["e2fsck", "debugfs"];
+
+/// L2's disk and the list of its files.
+struct RootDisk {
+    image: PathBuf,
+    manifest: PathBuf,
+    files: u64,
+}
+
+/// What a boot needs.
+pub(crate) struct Images {
+    pub(crate) kernel: PathBuf,
+    pub(crate) initramfs: PathBuf,
+    /// How many files L2's disk was made with.
+    pub(crate) files: u64,
+}
+
+/// Makes, or finds up to date, everything that L1 boots from.
+///
+/// # Errors
+///
+/// An input is missing, or a tool failed.
+pub(crate) fn build(places: &Places) -> Result<Images> {
+    let programs = companion::build(places)?;
+    let step = Step::start("images");
+    let disk = root_disk(places, &step)?;
+    let mut tree = Tree::default();
+    tree.busybox()?;
+    for directory in ["dev", "proc", "sys", "tmp", "root"] {
+        tree.directory(directory);
+    }
+    for program in programs {
+        tree.file(&format!("bin/{}", program.name), &program.path, 0o755);
+    }
+    tree.link("init", "bin/l1-init");
+    for tool in FILE_SYSTEM_TOOLS {
+        tree.dynamic_program(&format!("sbin/{tool}"), &sbin(tool)?)?;
+    }
+    add_modules(&mut tree, places)?;
+    tree.file("images/vmlinux", &places.kernel("vmlinux")?, 0o644);
+    tree.file("images/root.ext4", &disk.image, 0o644);
+    tree.file("images/files.sha256", &disk.manifest, 0o644);
+
+    let initramfs = places.out("lab")?.join("initramfs.cpio");
+    unless_current(&initramfs, &tree.fingerprint()?, |path| {
+        step.now("initramfs");
+        let file = File::create(path).with_context(|| path.display().to_string())?;
+        let mut file = BufWriter::new(file);
+        tree.write_cpio(&mut file)?;
+        file.flush().context("initramfs")
+    })?;
+    step.done();
+    let kernel = places.kernel("bzImage")?;
+    let files = disk.files;
+    Ok(Images {
+        kernel,
+        initramfs,
+        files,
+    })
+}
+
+/// The modules, and the list from which L1's init loads them.
+fn add_modules(tree: &mut Tree, places: &Places) -> Result<()> {
+    let mut order = String::new();
+    for module in modules::in_load_order(places)? {
+        let name = module.file_name().context("a module without a name")?;
+        let name = name.to_string_lossy();
+        tree.file(&format!("lib/modules/{name}"), &module, 0o644);
+        order.push_str(&name);
+        order.push('\n');
+    }
+    tree.text("lib/modules/order", order, 0o644);
+    Ok(())
+}
+
+fn root_disk(places: &Places, step: &Step) -> Result<RootDisk> {
+    let directory = places.out("lab")?;
+    let (image, manifest) = (directory.join("root.ext4"), directory.join("files.sha256"));
+    let files = payload(places)?;
+    let mut tree = Tree::default();
+    tree.busybox()?;
+    for empty in ["dev", "proc", "sys", "tmp"] {
+        tree.directory(empty);
+    }
+    tree.file("init", &places.source("tools/lab/guest/init"), 0o755);
+    for (name, source) in &files {
+        tree.file(&format!("files/{name}"), source, 0o644);
+    }
+    let count = files.len() as u64;
+    unless_current(&image, &tree.fingerprint()?, |path| {
+        step.now("checksums of L2's files");
+        let list = list_checksums(&files)?;
+        out::write(&manifest, &list)?;
+        tree.text("files.sha256", list, 0o644);
+        step.now("L2's disk");
+        make_file_system(&tree, &directory.join("root"), path)
+    })?;
+    Ok(RootDisk {
+        image,
+        manifest,
+        files: count,
+    })
+}
+
+/// Name and source of each file that L2 is to verify.
+fn payload(places: &Places) -> Result<Vec<(String, PathBuf)>> {
+    let documentation = places.kernel("source/Documentation")?.canonicalize()?;
+    let mut files = vec![
+        ("bzImage".to_owned(), places.kernel("bzImage")?),
+        ("busybox".to_owned(), PathBuf::from("/bin/busybox")),
+    ];
+    for part in DOCUMENTS {
+        for entry in WalkDir::new(documentation.join(part)).sort_by_file_name() {
+            let entry = entry.context("L2's files")?;
+            if entry.file_type().is_file() {
+                let name = entry.path().strip_prefix(&documentation)?;
+                let name = name.to_string_lossy().into_owned();
+                files.push((name, entry.into_path()));
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// The files' checksums as `sha256sum -c` reads them.
+fn list_checksums(files: &[(String, PathBuf)]) -> Result<String> {
+    let mut list = String::new();
+    for (name, source) in files {
+        list.push_str(&format!("{}  {name}\n", digest::of_file(source)?));
+    }
+    Ok(list)
+}
+
+/// Lays `tree` out below `staging` and makes an ext4 image of it.
+fn make_file_system(tree: &Tree, staging: &Path, image: &Path) -> Result<()> {
+    if staging.exists() {
+        fs::remove_dir_all(staging).context("old staging directory")?;
+    }
+    fs::create_dir(staging).context("staging directory")?;
+    tree.write_directory(staging)?;
+    let output = Command::new(sbin("mke2fs")?)
+        .args([
+            "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-J", "size=4",
+        ])
+        .args([
+            "-U",
+            UUID,
+            "-E",
+            &format!("hash_seed={UUID},root_owner=0:0"),
+            "-d",
+        ])
+        .arg(staging)
+        .arg(image)
+        .arg(DISK_SIZE)
+        .env("E2FSPROGS_FAKE_TIME", "1735689600")
+        .output()
+        .context("starting mke2fs: install e2fsprogs")?;
+    ensure!(
+        output.status.success(),
+        "mke2fs: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    fs::remove_dir_all(staging).context("staging directory")
+}
+
+/// A program that distributions keep where only root's PATH looks.
+fn sbin(name: &str) -> Result<PathBuf> {
+    ["/usr/sbin", "/sbin", "/usr/bin"]
+        .iter()
+        .map(|directory| Path::new(directory).join(name))
+        .find(|path| path.exists())
+        .with_context(|| format!("{name} is missing: install e2fsprogs"))
+}
+
+/// Makes `product` unless the stamp beside it says that it was made from the same inputs.
+fn unless_current(
+    product: &Path,
+    inputs: &str,
+    make: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let stamp = product.with_extension("stamp");
+    if product.exists() && fs::read_to_string(&stamp).is_ok_and(|old| old == inputs) {
+        return Ok(());
+    }
+    // First of all nothing is current, in case we are interrupted.
+    out::write(&stamp, "")?;
+    if product.exists() {
+        fs::remove_file(product).with_context(|| product.display().to_string())?;
+    }
+    make(product)?;
+    out::write(&stamp, inputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_product_is_made_once_per_input() {
+        let directory = tempfile::tempdir().unwrap();
+        let product = directory.path().join("image");
+        let mut made = 0;
+        for inputs in ["a", "a", "b", "b", "a"] {
+            unless_current(&product, inputs, |path| {
+                made += 1;
+                out::write(path, inputs)
+            })
+            .unwrap();
+        }
+        assert_eq!(made, 3);
+    }
+
+    #[test]
+    fn a_failed_product_is_not_current() {
+        let directory = tempfile::tempdir().unwrap();
+        let product = directory.path().join("image");
+        unless_current(&product, "a", |path| out::write(path, "good")).unwrap();
+        let broken = |path: &Path| {
+            out::write(path, "half")?;
+            anyhow::bail!("no space")
+        };
+        assert!(unless_current(&product, "b", broken).is_err());
+        let mut made = false;
+        unless_current(&product, "b", |path| {
+            made = true;
+            out::write(path, "whole")
+        })
+        .unwrap();
+        assert!(made);
+    }
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! `lab bench`: instructions per access, exact and the same on every machine.
+
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use clap::Args;
+use comfy_table::{presets, CellAlignment, Table};
+use l1::job::Job;
+use serde::{Deserialize, Serialize};
+
+use super::{verdict, Lab};
+use crate::boot::boot;
+use crate::out;
+use crate::qemu::Machine;
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// How to measure.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Measure twice, and fail when any row differs
+    #[arg(long)]
+    twice: bool,
+}
+
+/// What the bench program prints of one case, a JSON object per line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Row {
+    suite: String,
+    case: String,
+    metric: String,
+    unit: String,
+    value: f64,
+    /// How to measure it again.
+    #[serde(default)]
+    command: String,
+}
+
+/// Measures, writes `out/bench/results.json` and prints a table.
+///
+/// # Errors
+///
+/// L1 cannot be booted, or the bench program did not print rows.
+pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
+    let (rows, mut failures) = measure(lab)?;
+    if arguments.twice {
+        let (again, more) = measure(lab)?;
+        failures.extend(more);
+        failures.extend(differences(&rows, &again));
+    }
+    let path = lab.places.out("bench")?.join("results.json");
+    out::write(
+        &path,
+        &format!("{}\n", serde_json::to_string_pretty(&rows)?),
+    )?;
+    println!("{}", table(&rows));
+    Ok(verdict(&failures))
+}
+
+/// One deterministic boot: its rows and what was wrong.
+fn measure(lab: &Lab) -> Result<(Vec<Row>, Vec<String>)> {
+    let directory = lab.places.out("bench")?;
+    let job = Job::Program(vec!["/bin/bench".to_owned()]);
+    let machine = Machine {
+        deterministic: true,
+        ..lab.machine(&job, 1, &directory)
+    };
+    let outcome = boot(&machine, "bench", LIMIT)?;
+    let rows = parse(outcome.stream("bench"))?;
+    let mut failures = outcome.failures.clone();
+    if rows.is_empty() {
+        failures.push("the bench program printed no row".to_owned());
+    }
+    if !outcome.succeeded() && failures.is_empty() {
+        failures.extend_from_slice(outcome.stream("bench.stderr"));
+        failures.push("the bench program failed".to_owned());
+    }
+    Ok((rows, failures))
+}
+
+fn parse(lines: &[String]) -> Result<Vec<Row>> {
+    let row = |line: &String| {
+        let mut row: Row = serde_json::from_str(line).with_context(|| format!("row {line:?}"))?;
+        ensure!(row.value.is_finite(), "row {line:?}");
+        row.command = "make bench".to_owned();
+        Ok(row)
+    };
+    lines.iter().map(row).collect()
+}
+
+/// What differs between two measurements of the same.
+fn differences(first: &[Row], second: &[Row]) -> Vec<String> {
+    let mut found = Vec::new();
+    if first.len() != second.len() {
+        found.push(format!("{} rows, then {}", first.len(), second.len()));
+    }
+    for (a, b) in first.iter().zip(second) {
+        if a != b {
+            found.push(format!(
+                "{} {}: {}, then {} {}",
+                a.case, a.metric, a.value, b.case, b.value
+            ));
+        }
+    }
+    found
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_FULL_CONDENSED)
+        .set_header(["suite", "case", "metric", "value"]);
+    for row in rows {
+        let value = format!("{} {}", row.value, row.unit);
+        table.add_row([&row.suite, &row.case, &row.metric, &value]);
+    }
+    if let Some(column) = table.column_mut(3) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"{"suite":"dispatch","case":"floor-read","metric":"instructions","unit":"1","value":3404}"#;
+
+    fn rows() -> Vec<Row> {
+        parse(&[LINE.to_owned()]).unwrap()
+    }
+
+    #[test]
+    fn a_row_gets_its_command() {
+        let rows = rows();
+        assert_eq!(
+            (rows[0].value, rows[0].command.as_str()),
+            (3404.0, "make bench")
+        );
+        assert!(parse(&["{}".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn any_difference_is_found() {
+        assert_eq!(differences(&rows(), &rows()), [""; 0]);
+        let mut other = rows();
+        other[0].value += 1.0;
+        assert_eq!(differences(&rows(), &other).len(), 1);
+        other.clear();
+        assert_eq!(differences(&rows(), &other).len(), 1);
+    }
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! `lab shell` and `lab guest`: L1 with a person at its console.
+
+use anyhow::{ensure, Context, Result};
+use clap::Args;
+use l1::job::Job;
+use l1::scenario::{Scenario, SCENARIOS};
+
+use super::Lab;
+use crate::qemu::{Console, Machine};
+
+/// Which guest.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// How its disk is dispatched: a scenario of `lab test`
+    #[arg(default_value = "ioregion")]
+    scenario: String,
+}
+
+/// A shell in L1.
+///
+/// # Errors
+///
+/// QEMU cannot be started.
+pub(crate) fn shell(lab: &Lab) -> Result<bool> {
+    attend(lab, &Job::Shell)
+}
+
+/// The console of an L2 guest.
+///
+/// # Errors
+///
+/// There is no such scenario, or QEMU cannot be started.
+pub(crate) fn guest(lab: &Lab, arguments: &Arguments) -> Result<bool> {
+    let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+    ensure!(
+        Scenario::find(&arguments.scenario).is_some(),
+        "no scenario {:?}; there are {}",
+        arguments.scenario,
+        known.join(", ")
+    );
+    attend(lab, &Job::Guest(arguments.scenario.clone()))
+}
+
+fn attend(lab: &Lab, job: &Job) -> Result<bool> {
+    let directory = lab.places.out("shell")?;
+    let machine = Machine {
+        console: Console::Terminal,
+        ..lab.machine(job, 2, &directory)
+    };
+    eprintln!("Ctrl-A X ends QEMU.");
+    let status = machine.command()?.status().context("starting QEMU")?;
+    Ok(status.success())
+}

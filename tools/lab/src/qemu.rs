@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! L0: the one place that knows QEMU's command line.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{ensure, Context, Result};
+use clap::ValueEnum;
+use l1::job::{Job, PARAMETER};
+
+use crate::images::Images;
+
+const QEMU: &str = "qemu-system-x86_64";
+
+/// The first version whose TCG has what L1 needs, x2APIC.
+const OLDEST: u32 = 10;
+
+/// Who executes L1's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Accelerator {
+    /// QEMU itself: works everywhere
+    Tcg,
+    /// The machine's /dev/kvm, with nested virtualization
+    Kvm,
+    /// KVM if a trial boot with it succeeds, else TCG
+    Auto,
+}
+
+/// Where L1's console goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Console {
+    /// To a file.
+    File,
+    /// To the user.
+    Terminal,
+}
+
+/// One L1.
+pub(crate) struct Machine<'a> {
+    pub(crate) images: &'a Images,
+    pub(crate) job: &'a Job,
+    pub(crate) cpus: u32,
+    /// One instruction is one nanosecond of its time, and two runs are identical.
+    pub(crate) deterministic: bool,
+    pub(crate) accelerator: Accelerator,
+    pub(crate) console: Console,
+    /// Directory of its logs.
+    pub(crate) directory: &'a Path,
+}
+
+impl Machine<'_> {
+    /// The file that L1's console is written to.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.directory.join("l1.log")
+    }
+
+    /// The file that L1's events are written to.
+    pub(crate) fn results(&self) -> PathBuf {
+        self.directory.join("results.jsonl")
+    }
+
+    /// The file for what QEMU itself says. TCG always complains that it lacks some features
+    /// of the processor's model, so this is only worth reading after a failure.
+    pub(crate) fn qemu_log(&self) -> PathBuf {
+        self.directory.join("qemu.log")
+    }
+
+    /// The command that starts it.
+    ///
+    /// # Errors
+    ///
+    /// Its log cannot be created.
+    pub(crate) fn command(&self) -> Result<Command> {
+        let mut command = Command::new(QEMU);
+        let log = self.qemu_log();
+        command
+            .stderr(File::create(&log).with_context(|| log.display().to_string())?)
+            .args(["-machine", "q35,kernel-irqchip=off"])
+            .args(self.processor())
+            .args([
+                "-m",
+                "1024",
+                "-no-reboot",
+                "-nic",
+                "none",
+                "-display",
+                "none",
+            ])
+            .arg("-kernel")
+            .arg(&self.images.kernel)
+            .arg("-initrd")
+            .arg(&self.images.initramfs)
+            .args(["-append", &self.cmdline()]);
+        if self.deterministic {
+            command
+                .args(["-icount", "shift=0,sleep=off", "-seed", "1"])
+                .args(["-rtc", "base=2025-01-01,clock=vm"]);
+        }
+        match self.console {
+            Console::File => command
+                .args(["-monitor", "none", "-serial"])
+                .arg(file(&self.log()))
+                .stdin(Stdio::null()),
+            Console::Terminal => command.args(["-serial", "mon:stdio"]),
+        };
+        command.arg("-serial").arg(file(&self.results()));
+        Ok(command)
+    }
+
+    fn processor(&self) -> Vec<String> {
+        let cpus = self.cpus.to_string();
+        let (accelerator, model) = match self.accelerator {
+            Accelerator::Kvm => ("kvm", "host"),
+            Accelerator::Tcg | Accelerator::Auto => ("tcg", "EPYC-v2,+svm,+x2apic,+npt"),
+        };
+        ["-accel", accelerator, "-cpu", model, "-smp", &cpus]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    /// A WARN is printed at level 4, which `quiet` would hide from the scan of the log.
+    fn cmdline(&self) -> String {
+        let level = match self.console {
+            Console::File => 7,
+            Console::Terminal => 5,
+        };
+        format!(
+            "console=ttyS0 loglevel={level} panic=-1 oops=panic nokaslr {PARAMETER}{}",
+            self.job
+        )
+    }
+}
+
+/// A serial port's back end. A comma in the path would end it.
+fn file(path: &Path) -> String {
+    format!("file:{}", path.display().to_string().replace(',', ",,"))
+}
+
+/// Makes sure that QEMU is there and new enough.
+///
+/// # Errors
+///
+/// It is not.
+pub(crate) fn check_version() -> Result<()> {
+    let output = Command::new(QEMU)
+        .arg("--version")
+        .output()
+        .with_context(|| format!("starting {QEMU}: `make setup` installs it"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = major(&text).with_context(|| format!("{QEMU} --version says {text:?}"))?;
+    ensure!(
+        version >= OLDEST,
+        "{QEMU} is version {version}, we need {OLDEST} or newer: `make setup` installs it"
+    );
+    Ok(())
+}
+
+fn major(version: &str) -> Option<u32> {
+    let number = version.strip_prefix("QEMU emulator version ")?;
+    number.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        let debian = "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright (c)\n";
+        assert_eq!(major(debian), Some(10));
+        assert_eq!(major("QEMU emulator version 7.2.19\n"), Some(7));
+        assert_eq!(major("qemu: not found"), None);
+    }
+
+    #[test]
+    fn a_comma_in_a_path_stays_in_it() {
+        assert_eq!(file(Path::new("a,b")), "file:a,,b");
+    }
+}
