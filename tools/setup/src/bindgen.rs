@@ -43,7 +43,10 @@ pub(crate) fn prepare(cache: &Cache) -> Result<()> {
     let mut command = Command::new("sh");
     // cargo reports on standard error, which we want to count.
     command
-        .args(["-c", "exec cargo install --locked --version \"$1\" --root \"$2\" bindgen-cli 2>&1"])
+        .args([
+            "-c",
+            "exec cargo install --locked --version \"$1\" --root \"$2\" bindgen-cli 2>&1",
+        ])
         .args(["sh", VERSION])
         .arg(&partial)
         .env("CARGO_TARGET_DIR", partial.join("target"));

@@ -64,9 +64,13 @@ impl Cache {
         fs::create_dir_all(&self.root)
             .with_context(|| format!("cannot make the cache {}", self.root.display()))?;
         let path = self.path("lock");
-        let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let file =
+            File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            eprintln!("setup: waiting for another set-up that holds {}", path.display());
+            eprintln!(
+                "setup: waiting for another set-up that holds {}",
+                path.display()
+            );
             flock(&file, FlockOperation::LockExclusive)
                 .with_context(|| format!("cannot lock {}", path.display()))?;
         }
@@ -88,7 +92,10 @@ impl Cache {
         }
         // Fails, as it should, when somebody else keeps something there.
         if fs::remove_dir(&self.root).is_err() {
-            eprintln!("setup: {} holds other things and stays", self.root.display());
+            eprintln!(
+                "setup: {} holds other things and stays",
+                self.root.display()
+            );
         }
         Ok(())
     }

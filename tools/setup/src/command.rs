@@ -24,7 +24,11 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         .with_context(|| format!("cannot start `{name}`"))?;
     if !output.status.success() {
         let reason = String::from_utf8_lossy(&output.stderr);
-        bail!("`{name}` failed ({}):\n{}", output.status, reason.trim_end());
+        bail!(
+            "`{name}` failed ({}):\n{}",
+            output.status,
+            reason.trim_end()
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -57,7 +61,11 @@ pub(crate) fn logged(command: &mut Command, log: &Path, mut each: impl FnMut(&st
     }
     let status = child.wait()?;
     if !status.success() {
-        bail!("`{name}` failed ({status}); the end of {}:\n{}", log.display(), tail(log));
+        bail!(
+            "`{name}` failed ({status}); the end of {}:\n{}",
+            log.display(),
+            tail(log)
+        );
     }
     Ok(())
 }

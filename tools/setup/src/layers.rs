@@ -1,7 +1,175 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! layers
+//! All test layers and their sum.
+//!
+//! | layer | what runs | who counts |
+//! |---|---|---|
+//! | check | [`crate::check`] | the number of checks |
+//! | native | `cargo test` over the workspace | its `test result:` lines |
+//! | lab | `lab test` in virtual machines | the lab, in `out/test/lab.json` |
+
 use crate::cache::Cache;
+use crate::check;
 use crate::checkout::Checkout;
-use anyhow::Result;
-pub(crate) fn all(_: &Checkout, _: &Cache) -> Result<bool> { Ok(true) }
+use crate::command::logged;
+use crate::progress::Step;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// How many tests ended in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    /// Did what was expected.
+    pub(crate) passed: u64,
+    /// Did not, or could not be carried out.
+    pub(crate) failed: u64,
+    /// Lacked something on this machine.
+    pub(crate) skipped: u64,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    /// Makes a layer that ended badly count as a failure even if it counted none itself.
+    fn with_end(mut self, ended_well: bool) -> Self {
+        if !ended_well && self.failed == 0 {
+            self.failed = 1;
+        }
+        self
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        write!(out, "{passed} passed, {failed} failed, {skipped} skipped")
+    }
+}
+
+/// Runs every layer, whatever becomes of the others, and prints the sum as the last line.
+/// Each layer's tally stays in `out/test/<layer>.json`.
+///
+/// # Errors
+///
+/// The results cannot be recorded.
+pub(crate) fn all(checkout: &Checkout, cache: &Cache) -> Result<bool> {
+    let directory = checkout.path("out/test");
+    crate::cache::fresh_dir(&directory)?;
+    let mut sum = Tally::default();
+    let layers: [(&str, &dyn Fn() -> Result<Tally>); 3] = [
+        ("check", &|| Ok(check::tally(checkout, cache))),
+        ("native", &|| {
+            native(checkout, &directory.join("native.log"))
+        }),
+        ("lab", &|| lab(checkout, &directory.join("lab.json"))),
+    ];
+    for (name, run) in layers {
+        let tally = run().unwrap_or_else(|error| {
+            eprintln!("setup: {name}: {error:#}");
+            Tally::default().with_end(false)
+        });
+        fs::write(
+            directory.join(format!("{name}.json")),
+            serde_json::to_string(&tally)?,
+        )?;
+        println!("{name}: {tally}");
+        sum.add(tally);
+    }
+    println!("{sum}");
+    Ok(sum.failed == 0)
+}
+
+/// The pure crates and userspace, tested as ordinary programs.
+fn native(checkout: &Checkout, log: &Path) -> Result<Tally> {
+    let step = Step::begin("test pure crates and userspace", None);
+    let mut tally = Tally::default();
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(checkout.workspace())
+        .args(["test", "--workspace", "--no-fail-fast"]);
+    let result = logged(&mut cargo, log, |line| {
+        step.advance(line);
+        tally.add(tally_of_line(line).unwrap_or_default());
+    });
+    step.done(&tally.to_string());
+    if let Err(error) = &result {
+        eprintln!("setup: {error:#}");
+    }
+    Ok(tally.with_end(result.is_ok()))
+}
+
+/// Reads `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; ...`.
+fn tally_of_line(line: &str) -> Option<Tally> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let count = |what: &str| {
+        let field = counts
+            .split("; ")
+            .find_map(|field| field.strip_suffix(what));
+        field.and_then(|number| number.trim().parse().ok())
+    };
+    Some(Tally {
+        passed: count("passed")?,
+        failed: count("failed")?,
+        skipped: count("ignored")?,
+    })
+}
+
+/// The selftests and jobs in virtual machines. The lab leaves its tally in `result`.
+fn lab(checkout: &Checkout, result: &Path) -> Result<Tally> {
+    let status = Command::new("cargo")
+        .current_dir(checkout.root())
+        .args([
+            "run",
+            "--quiet",
+            "--release",
+            "--manifest-path",
+            "tools/Cargo.toml",
+        ])
+        .args(["--package", "lab", "--", "test"])
+        .status()
+        .context("cannot start the lab")?;
+    let text = fs::read_to_string(result)
+        .with_context(|| format!("the lab left no result in {}", result.display()))?;
+    let tally: Tally = serde_json::from_str(&text)
+        .with_context(|| format!("{} is not a tally", result.display()))?;
+    Ok(tally.with_end(status.success()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str =
+        "test result: ok. 40 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.04s";
+    const BAD: &str =
+        "test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s";
+
+    #[test]
+    fn results_of_cargo_are_read_and_summed() {
+        let mut sum = Tally::default();
+        for line in [GOOD, BAD, "running 3 tests", "test a ... ok"] {
+            sum.add(tally_of_line(line).unwrap_or_default());
+        }
+        assert_eq!(sum.to_string(), "43 passed, 1 failed, 2 skipped");
+    }
+
+    #[test]
+    fn a_layer_that_ends_badly_has_a_failure() {
+        let good = tally_of_line(GOOD).unwrap();
+        assert_eq!(good.with_end(true).failed, 0);
+        assert_eq!(good.with_end(false).failed, 1);
+        assert_eq!(tally_of_line(BAD).unwrap().with_end(false).failed, 1);
+    }
+}

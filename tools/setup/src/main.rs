@@ -51,6 +51,8 @@ enum Action {
     Modules,
     /// Check formatting, lints, the patch series and the layer fences
     Check,
+    /// Format the Rust code that Cargo does not know
+    Format,
     /// Run every test layer and sum up
     Test,
     /// Remove everything this tool has put into the cache
@@ -83,6 +85,7 @@ fn dispatch(action: Action) -> Result<bool> {
         }
         Action::Modules => modules::build(&checkout, &cache).map(|()| true),
         Action::Check => check::all(&checkout, &cache),
+        Action::Format => check::format_kernel_code(&checkout).map(|()| true),
         Action::Test => layers::all(&checkout, &cache),
         Action::Purge => Ok(true),
     }

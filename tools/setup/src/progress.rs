@@ -27,7 +27,9 @@ impl Step {
     /// Announces a step. `total` is the expected number of advances, when known.
     pub(crate) fn begin(name: &str, total: Option<u64>) -> Self {
         let now = Instant::now();
-        let bar = std::io::stderr().is_terminal().then(|| drawn_bar(name, total));
+        let bar = std::io::stderr()
+            .is_terminal()
+            .then(|| drawn_bar(name, total));
         if bar.is_none() {
             eprintln!("setup: {name} ...");
         }
@@ -82,7 +84,10 @@ impl Step {
         match self.total {
             Some(total) if total > 0 => {
                 let count = self.count.get().min(total);
-                format!("{count} of about {total} ({}%), {elapsed}", count * 100 / total)
+                format!(
+                    "{count} of about {total} ({}%), {elapsed}",
+                    count * 100 / total
+                )
             }
             _ => format!("{}, {elapsed}", self.count.get()),
         }

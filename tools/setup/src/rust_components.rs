@@ -73,7 +73,11 @@ fn from_rustup(component: &Component, sysroot: &Path) -> Result<()> {
     }
     output(Command::new("rustup").args(["component", "add", component.name]))?;
     if !sysroot.join(component.file).exists() {
-        bail!("rustup added {} elsewhere than {}", component.name, sysroot.display());
+        bail!(
+            "rustup added {} elsewhere than {}",
+            component.name,
+            sysroot.display()
+        );
     }
     eprintln!("setup: added {} by rustup", component.name);
     Ok(())
@@ -84,13 +88,19 @@ fn from_debian(cache: &Cache, sysroot: &Path, version: &str) -> Result<()> {
     let _lock = cache.lock()?;
     let home = cache.path("rust-src").join(version);
     if !home.is_dir() {
-        let (view, offer) =
-            find_for_unpacking(cache, "rust-src", |offer| is_release(upstream(&offer.version), version))?
-                .with_context(|| format!("no suite of this machine's mirror has rust-src {version}"))?;
+        let (view, offer) = find_for_unpacking(cache, "rust-src", |offer| {
+            is_release(upstream(&offer.version), version)
+        })?
+        .with_context(|| format!("no suite of this machine's mirror has rust-src {version}"))?;
         let package = view.download("rust-src", &offer, &cache.path("rust-src/download"))?;
         let partial = cache.path("rust-src/partial");
         fresh_dir(&partial)?;
-        output(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&partial))?;
+        output(
+            Command::new("dpkg-deb")
+                .arg("--extract")
+                .arg(&package)
+                .arg(&partial),
+        )?;
         fs::rename(&partial, &home)?;
         crate::cache::remove(&cache.path("rust-src/download"))?;
     }
@@ -110,7 +120,10 @@ fn is_release(upstream: &str, release: &str) -> bool {
 
 fn rustc_version() -> Result<String> {
     let text = output(Command::new("rustc").arg("--version"))?;
-    let version = text.split_whitespace().nth(1).context("rustc names no version")?;
+    let version = text
+        .split_whitespace()
+        .nth(1)
+        .context("rustc names no version")?;
     Ok(version.to_string())
 }
 

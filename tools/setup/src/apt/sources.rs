@@ -214,7 +214,8 @@ Components: main
 
     #[test]
     fn deb822_keeps_a_key_that_spans_lines() {
-        let text = "Types: deb\nURIs: u\nSuites: s\nComponents: main\nSigned-By:\n -----BEGIN\n .\n abc\n";
+        let text =
+            "Types: deb\nURIs: u\nSuites: s\nComponents: main\nSigned-By:\n -----BEGIN\n .\n abc\n";
         let entries = parse_deb822(text);
         assert_eq!(entries[0].options[0].1, "\n -----BEGIN\n .\n abc");
         assert_eq!(parse_deb822(&entries[0].stanza()), entries);

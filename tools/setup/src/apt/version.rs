@@ -17,10 +17,7 @@ pub(crate) fn upstream(version: &str) -> &str {
 /// # Errors
 ///
 /// `dpkg`, which alone knows the order of Debian versions, cannot be started.
-pub(crate) fn newest(
-    offers: Vec<Offer>,
-    accept: impl Fn(&Offer) -> bool,
-) -> Result<Option<Offer>> {
+pub(crate) fn newest(offers: Vec<Offer>, accept: impl Fn(&Offer) -> bool) -> Result<Option<Offer>> {
     let mut best: Option<Offer> = None;
     for offer in offers.into_iter().filter(accept) {
         let better = match &best {

@@ -75,7 +75,12 @@ impl View {
     /// # Errors
     ///
     /// The download fails; the error has apt's words.
-    pub(crate) fn download(&self, package: &str, offer: &Offer, directory: &Path) -> Result<PathBuf> {
+    pub(crate) fn download(
+        &self,
+        package: &str,
+        offer: &Offer,
+        directory: &Path,
+    ) -> Result<PathBuf> {
         fresh_dir(directory)?;
         let step = Step::begin(&format!("download {package} {}", offer.version), Some(100));
         let mut command = self.command("apt-get");
@@ -93,7 +98,12 @@ impl View {
             .flatten()
             .map(|file| file.path())
             .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .with_context(|| format!("apt-get download left no package in {}", directory.display()))
+            .with_context(|| {
+                format!(
+                    "apt-get download left no package in {}",
+                    directory.display()
+                )
+            })
     }
 
     /// The options that make apt use this view.
@@ -103,8 +113,14 @@ impl View {
 
     fn update(&self, log: &Path, suites: &[&str]) {
         let step = Step::begin(&format!("look up {}", suites.join(", ")), None);
-        let result = logged(self.command("apt-get").arg("update"), log, |line| step.advance(line));
-        step.done(if result.is_ok() { "known" } else { "not all known" });
+        let result = logged(self.command("apt-get").arg("update"), log, |line| {
+            step.advance(line)
+        });
+        step.done(if result.is_ok() {
+            "known"
+        } else {
+            "not all known"
+        });
     }
 
     fn command(&self, program: &str) -> Command {
@@ -170,7 +186,10 @@ qemu-system-x86 | 1:7.2+dfsg-7 | http://m.example/debian bookworm/main amd64 Pac
 
     #[test]
     fn percent_of_a_download() {
-        assert_eq!(parse_percent("dlstatus:1:42.9:Retrieving file 1 of 1"), Some(42));
+        assert_eq!(
+            parse_percent("dlstatus:1:42.9:Retrieving file 1 of 1"),
+            Some(42)
+        );
         assert_eq!(parse_percent("Get:1 http://m.example x"), None);
     }
 }

@@ -23,8 +23,10 @@ pub(crate) fn packages(cache: &Cache, missing: &[&Need]) -> Result<()> {
     let log = cache.path("apt/install.log");
     fs::create_dir_all(cache.path("apt"))?;
     apt_get(&log, &View::system(), &["update"], missing)?;
-    let (special, plain): (Vec<&Need>, Vec<&Need>) =
-        missing.iter().copied().partition(|need| need.may_need_backports());
+    let (special, plain): (Vec<&Need>, Vec<&Need>) = missing
+        .iter()
+        .copied()
+        .partition(|need| need.may_need_backports());
     let mut names: Vec<&str> = plain.iter().map(|need| need.package).collect();
     names.dedup();
     if !names.is_empty() {
@@ -45,7 +47,10 @@ pub(crate) fn packages(cache: &Cache, missing: &[&Need]) -> Result<()> {
         .map(|need| need.name)
         .collect();
     if !still.is_empty() {
-        bail!("the packages are installed but these are still not found: {}", still.join(", "));
+        bail!(
+            "the packages are installed but these are still not found: {}",
+            still.join(", ")
+        );
     }
     Ok(())
 }
@@ -59,8 +64,12 @@ fn choose(cache: &Cache, need: &Need) -> Result<(View, Offer)> {
     }
     let backports = format!("{}-backports", release()?.codename);
     let view = View::private(cache, &[&backports])?;
-    let offer = newest(view.offers(need.package)?, accept)?
-        .with_context(|| format!("no {} among the packages, not even in {backports}", need.name))?;
+    let offer = newest(view.offers(need.package)?, accept)?.with_context(|| {
+        format!(
+            "no {} among the packages, not even in {backports}",
+            need.name
+        )
+    })?;
     Ok((view, offer))
 }
 
@@ -73,10 +82,19 @@ fn install(log: &Path, view: &View, words: &[&str], missing: &[&Need]) -> Result
 fn apt_get(log: &Path, view: &View, words: &[&str], missing: &[&Need]) -> Result<()> {
     let mut command = as_root(missing)?;
     command
-        .args(["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get"])
+        .args([
+            "env",
+            "DEBIAN_FRONTEND=noninteractive",
+            "LC_ALL=C.UTF-8",
+            "apt-get",
+        ])
         .args(view.options())
         .args(words);
-    let what: Vec<&str> = words.iter().copied().filter(|word| !word.starts_with("--")).collect();
+    let what: Vec<&str> = words
+        .iter()
+        .copied()
+        .filter(|word| !word.starts_with("--"))
+        .collect();
     let step = Step::begin(&format!("apt-get {}", what.join(" ")), None);
     logged(&mut command, log, |line| step.advance(line))?;
     step.done("done");

@@ -14,7 +14,11 @@ const QEMU_MAJOR: u64 = 10;
 const LIBCLANG_MAJOR: u64 = 17;
 
 /// Where C headers are: everywhere, and on Debian per architecture.
-const INCLUDE: [&str; 3] = ["/usr/include", "/usr/include/x86_64-linux-gnu", "/usr/local/include"];
+const INCLUDE: [&str; 3] = [
+    "/usr/include",
+    "/usr/include/x86_64-linux-gnu",
+    "/usr/local/include",
+];
 
 /// One thing the machine must have.
 pub(crate) struct Need {
@@ -110,7 +114,9 @@ impl Need {
         match self.probe {
             Probe::Program => find_program(self.name).is_some(),
             Probe::Works(words) => works(words),
-            Probe::Header => INCLUDE.iter().any(|base| Path::new(base).join(self.name).is_file()),
+            Probe::Header => INCLUDE
+                .iter()
+                .any(|base| Path::new(base).join(self.name).is_file()),
             Probe::StaticProgram => find_program(self.name).is_some_and(|path| is_static(&path)),
             Probe::Libclang => libclang_directory().is_some(),
             Probe::Qemu => qemu_major().is_some_and(|major| major >= QEMU_MAJOR),
@@ -222,7 +228,9 @@ fn names_no_interpreter(image: &[u8]) -> bool {
         let size = usize::from(half(54)?);
         let count = usize::from(half(56)?);
         let start = usize::try_from(start).ok()?;
-        image.get(start..start.checked_add(size * count)?).map(|table| (table, size))
+        image
+            .get(start..start.checked_add(size * count)?)
+            .map(|table| (table, size))
     };
     match table() {
         Some((table, size)) if image.starts_with(b"\x7fELF\x02\x01") && size >= 4 => {
@@ -267,7 +275,10 @@ mod tests {
 
     #[test]
     fn only_a_new_enough_qemu_package_will_do() {
-        let qemu = needs().iter().find(|need| need.may_need_backports()).unwrap();
+        let qemu = needs()
+            .iter()
+            .find(|need| need.may_need_backports())
+            .unwrap();
         assert!(qemu.is_met_by("10.0.2+ds"));
         assert!(!qemu.is_met_by("7.2+dfsg"));
     }

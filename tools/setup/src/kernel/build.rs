@@ -87,7 +87,10 @@ fn prepare_source(
 fn copy_tree(source: &Source, target: &Path) -> Result<()> {
     let mut command = if source.owned {
         let mut command = Command::new("cp");
-        command.args(["--archive", "--link"]).arg(&source.tree).arg(target);
+        command
+            .args(["--archive", "--link"])
+            .arg(&source.tree)
+            .arg(target);
         command
     } else {
         let mut command = Command::new("rsync");
@@ -101,11 +104,16 @@ fn copy_tree(source: &Source, target: &Path) -> Result<()> {
 }
 
 /// Compiles; returns how many lines a build from nothing prints, as far as is known.
-fn compile(entry: &Entry, tools: &Toolchain, sibling: Option<&seed::Sibling>) -> Result<Option<u64>> {
+fn compile(
+    entry: &Entry,
+    tools: &Toolchain,
+    sibling: Option<&seed::Sibling>,
+) -> Result<Option<u64>> {
     let seeded = entry.path(SEEDED).exists();
     let known = sibling.and_then(|sibling| sibling.stamp.lines);
     let total = (!seeded).then(|| known.unwrap_or(LINES));
-    let continued = entry.build().join("vmlinux.o").exists() || entry.build().join("kernel").exists();
+    let continued =
+        entry.build().join("vmlinux.o").exists() || entry.build().join("kernel").exists();
     let step = Step::begin("build the kernel", total);
     let mut make = kernel_make(entry, tools);
     make.args(["bzImage", "vmlinux", "modules"]);
@@ -117,7 +125,11 @@ fn compile(entry: &Entry, tools: &Toolchain, sibling: Option<&seed::Sibling>) ->
     })?;
     let count = step.count();
     step.done(&format!("{count} steps"));
-    Ok(if seeded || continued { known } else { Some(count) })
+    Ok(if seeded || continued {
+        known
+    } else {
+        Some(count)
+    })
 }
 
 /// A make of the kernel itself, in the entry's build tree.
@@ -130,8 +142,11 @@ fn kernel_make(entry: &Entry, tools: &Toolchain) -> Command {
 /// Puts what is booted beside the trees it was built in.
 fn install(entry: &Entry, tools: &Toolchain) -> Result<()> {
     let step = Step::begin("install the kernel", None);
-    fs::copy(entry.build().join("arch/x86/boot/bzImage"), entry.path("bzImage"))
-        .context("the build left no bzImage")?;
+    fs::copy(
+        entry.build().join("arch/x86/boot/bzImage"),
+        entry.path("bzImage"),
+    )
+    .context("the build left no bzImage")?;
     output(
         Command::new("strip")
             .arg("--strip-all")

@@ -98,7 +98,8 @@ fn symbol(line: &str) -> Option<(&str, &str)> {
         let name = off.strip_suffix(" is not set")?;
         return name.starts_with("CONFIG_").then_some((name, "n"));
     }
-    line.split_once('=').filter(|(name, _)| name.starts_with("CONFIG_"))
+    line.split_once('=')
+        .filter(|(name, _)| name.starts_with("CONFIG_"))
 }
 
 #[cfg(test)]

@@ -108,13 +108,18 @@ pub(crate) fn linked_key(checkout: &Checkout) -> Result<String> {
     let link = checkout.path("out/kernel");
     let target = fs::canonicalize(&link)
         .with_context(|| format!("{} leads to no kernel; run `make kernel`", link.display()))?;
-    let key = target.file_name().context("the kernel's directory has no name")?;
+    let key = target
+        .file_name()
+        .context("the kernel's directory has no name")?;
     Ok(key.to_string_lossy().into_owned())
 }
 
 /// All kernels, whole or not.
 fn all(cache: &Cache) -> impl Iterator<Item = Entry> {
-    let directories = fs::read_dir(cache.path("kernel")).into_iter().flatten().flatten();
+    let directories = fs::read_dir(cache.path("kernel"))
+        .into_iter()
+        .flatten()
+        .flatten();
     directories.map(|directory| Entry {
         directory: directory.path(),
     })
@@ -166,7 +171,10 @@ mod tests {
         };
         entry.complete(&stamp).unwrap();
         let then = SystemTime::now() - Duration::from_secs(age);
-        File::open(entry.path(STAMP)).unwrap().set_modified(then).unwrap();
+        File::open(entry.path(STAMP))
+            .unwrap()
+            .set_modified(then)
+            .unwrap();
         entry
     }
 

@@ -46,13 +46,20 @@ pub(crate) fn series(checkout: &Checkout) -> Result<Vec<Patch>> {
         .flatten()
         .flatten()
         .map(|file| file.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "patch"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "patch")
+        })
         .collect();
     paths.sort();
     let read = |path: PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Patch { name, text })
     };
     paths
@@ -89,19 +96,31 @@ pub(crate) fn apply(patches: &[Patch], tree: &Path, git_dir: &Path) -> Result<()
             .env("GIT_WORK_TREE", tree)
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env_remove("GIT_INDEX_FILE")
             .args(["-c", "user.name=shunt", "-c", "user.email=shunt@localhost"]);
         command
     };
     output(git().args(["init", "--quiet"]))?;
-    let present = touched(patches).into_iter().filter(|file| tree.join(file).is_file());
-    output(git().args(["add", "--force", "--"]).args(["Makefile"]).args(present))?;
-    output(git().args(["commit", "--quiet", "--message", "The touched files before the series"]))?;
+    let present = touched(patches)
+        .into_iter()
+        .filter(|file| tree.join(file).is_file());
+    output(
+        git()
+            .args(["add", "--force", "--"])
+            .args(["Makefile"])
+            .args(present),
+    )?;
+    output(git().args([
+        "commit",
+        "--quiet",
+        "--message",
+        "The touched files before the series",
+    ]))?;
     for patch in patches {
         let mut command = git();
         command.args(["am", "--quiet", "--whitespace=nowarn"]);
-        feed(&mut command, &patch.text).with_context(|| {
-            format!("{} does not apply to {}", patch.name, tree.display())
-        })?;
+        feed(&mut command, &patch.text)
+            .with_context(|| format!("{} does not apply to {}", patch.name, tree.display()))?;
     }
     Ok(())
 }
@@ -115,7 +134,9 @@ fn feed(command: &mut Command, text: &str) -> Result<()> {
         .spawn()
         .context("cannot start git")?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(text.as_bytes()).context("git does not read the patch")?;
+        stdin
+            .write_all(text.as_bytes())
+            .context("git does not read the patch")?;
     }
     let result = child.wait_with_output()?;
     if !result.status.success() {
@@ -175,11 +196,21 @@ diff --git a/file b/file
         let directory = tree("one\ntwo\nthree\n");
         let (tree, git) = (directory.path().join("tree"), directory.path().join("git"));
         apply(&[patch()], &tree, &git).unwrap();
-        assert_eq!(fs::read_to_string(tree.join("file")).unwrap(), "one\nzwei\nthree\n");
+        assert_eq!(
+            fs::read_to_string(tree.join("file")).unwrap(),
+            "one\nzwei\nthree\n"
+        );
         let pristine = fs::read_to_string(directory.path().join("pristine")).unwrap();
         assert_eq!(pristine, "one\ntwo\nthree\n");
-        let log = output(Command::new("git").arg("--git-dir").arg(&git).args(["log", "--format=%s %an"]));
-        assert!(log.unwrap().starts_with("demo: change the second line A Person"));
+        let log = output(
+            Command::new("git")
+                .arg("--git-dir")
+                .arg(&git)
+                .args(["log", "--format=%s %an"]),
+        );
+        assert!(log
+            .unwrap()
+            .starts_with("demo: change the second line A Person"));
     }
 
     #[test]
@@ -188,7 +219,10 @@ diff --git a/file b/file
         let (tree, git) = (directory.path().join("tree"), directory.path().join("git"));
         let error = format!("{:#}", apply(&[patch()], &tree, &git).unwrap_err());
         assert!(error.contains("0001-demo.patch does not apply"), "{error}");
-        assert_eq!(fs::read_to_string(tree.join("file")).unwrap(), "one\ntwo\nTHREE\n");
+        assert_eq!(
+            fs::read_to_string(tree.join("file")).unwrap(),
+            "one\ntwo\nTHREE\n"
+        );
     }
 
     #[test]

@@ -81,7 +81,11 @@ impl Recipe {
     }
 
     fn base_parts(&self) -> Vec<&[u8]> {
-        let mut parts = vec![METHOD.as_bytes(), self.source.as_bytes(), self.tools.as_bytes()];
+        let mut parts = vec![
+            METHOD.as_bytes(),
+            self.source.as_bytes(),
+            self.tools.as_bytes(),
+        ];
         for fragment in &self.fragments {
             parts.push(fragment.name.as_bytes());
             parts.push(fragment.text.as_bytes());
@@ -98,7 +102,10 @@ fn digest(parts: &[&[u8]]) -> String {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]

@@ -69,7 +69,10 @@ fn align(theirs: &Path, ours: &Path) -> std::io::Result<()> {
     // The file may be a hard link into the pristine source, whose time must stay.
     let copy = ours.with_extension("shunt-copy");
     fs::copy(ours, &copy)?;
-    File::options().write(true).open(&copy)?.set_modified(time)?;
+    File::options()
+        .write(true)
+        .open(&copy)?
+        .set_modified(time)?;
     fs::rename(&copy, ours)
 }
 
@@ -83,7 +86,12 @@ mod tests {
         let time = SystemTime::now() - Duration::from_secs(age);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
-        File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
         time
     }
 
@@ -94,7 +102,10 @@ mod tests {
     #[test]
     fn times_tell_make_what_differs() {
         let directory = tempfile::tempdir().unwrap();
-        let (theirs, ours) = (directory.path().join("theirs"), directory.path().join("ours"));
+        let (theirs, ours) = (
+            directory.path().join("theirs"),
+            directory.path().join("ours"),
+        );
         let built = SystemTime::now() - Duration::from_secs(50);
 
         let kept = put(&theirs.join("same.c"), "same", 100);

@@ -92,8 +92,9 @@ fn cached(cache: &Cache) -> Option<Source> {
 /// Downloads and unpacks the newest package. An older one in the cache is removed;
 /// kernels made of it keep their files.
 fn from_debian(cache: &Cache) -> Result<Source> {
-    let found = find_for_unpacking(cache, PACKAGE, |_| true)
-        .context("no kernel source can be looked up; set KERNEL_SRC to a Linux 7.3 tree or tarball")?;
+    let found = find_for_unpacking(cache, PACKAGE, |_| true).context(
+        "no kernel source can be looked up; set KERNEL_SRC to a Linux 7.3 tree or tarball",
+    )?;
     let Some((view, offer)) = found else {
         bail!("no suite of this machine's Debian mirror has {PACKAGE}; set KERNEL_SRC to a Linux 7.3 tree or tarball");
     };
@@ -104,7 +105,12 @@ fn from_debian(cache: &Cache) -> Result<Source> {
         let download = cache.path("source/download");
         let package = view.download(PACKAGE, &offer, &download)?;
         let files = download.join("package");
-        output(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&files))?;
+        output(
+            Command::new("dpkg-deb")
+                .arg("--extract")
+                .arg(&package)
+                .arg(&files),
+        )?;
         let tarball = find_tarball(&files.join("usr/src"))?;
         if let Some(old) = cached(cache) {
             remove(&old.tree)?;
@@ -163,7 +169,10 @@ fn fingerprint(tree: &Path) -> Result<String> {
             continue;
         }
         let metadata = entry.metadata()?;
-        let time = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time = metadata
+            .modified()?
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let name = entry.path().strip_prefix(tree)?.display();
         hash.update(format!("{name}\0{}\0{}\n", metadata.len(), time.as_nanos()));
     }
@@ -171,19 +180,30 @@ fn fingerprint(tree: &Path) -> Result<String> {
 }
 
 fn short(digest: &[u8]) -> String {
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Refuses what is not Linux 7.3.
 fn check_version(tree: &Path) -> Result<()> {
     let path = tree.join("Makefile");
-    let text = fs::read_to_string(&path)
-        .with_context(|| format!("{} is not a kernel source: it has no Makefile", tree.display()))?;
+    let text = fs::read_to_string(&path).with_context(|| {
+        format!(
+            "{} is not a kernel source: it has no Makefile",
+            tree.display()
+        )
+    })?;
     let version = (number(&text, "VERSION"), number(&text, "PATCHLEVEL"));
     match version {
         (Some("7"), Some("3")) => Ok(()),
         (Some(major), Some(minor)) => {
-            bail!("{} is Linux {major}.{minor}; the patches are for 7.3", tree.display())
+            bail!(
+                "{} is Linux {major}.{minor}; the patches are for 7.3",
+                tree.display()
+            )
         }
         _ => bail!("{} is not a kernel's Makefile", path.display()),
     }
