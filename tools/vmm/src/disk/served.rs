@@ -71,6 +71,11 @@ impl Served {
             let socket = spec.socket.display();
             format!("cannot listen for a device process at {socket}")
         })?;
+        // Who starts the device process waits for this line: earlier, nobody would accept it.
+        eprintln!(
+            "shunt-vmm: listening for a device process at {}",
+            spec.socket.display()
+        );
         Ok(Self {
             listener,
             attachment: Arc::new(Attachment::new()),
