@@ -5,7 +5,7 @@
 use anyhow::Result;
 use linux_loader::{
     configurator::{linux::LinuxBootConfigurator, BootConfigurator, BootParams},
-    loader::bootparam::{boot_e820_entry, boot_params},
+    loader::bootparam::{boot_e820_entry, boot_params, setup_header},
 };
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 
@@ -41,20 +41,23 @@ pub(crate) fn zero_page(
     ram: &[(u64, u64)],
     initrd: Option<(u32, u32)>,
 ) -> boot_params {
-    let mut params = boot_params::default();
-    params.hdr = kernel.setup_header.unwrap_or_default();
-    if kernel.setup_header.is_none() {
-        params.hdr.boot_flag = BOOT_FLAG;
-        params.hdr.header = HEADER_MAGIC;
-        params.hdr.kernel_alignment = KERNEL_ALIGNMENT;
-    }
-    params.hdr.type_of_loader = LOADER_UNDEFINED;
+    let mut hdr = kernel.setup_header.unwrap_or(setup_header {
+        boot_flag: BOOT_FLAG,
+        header: HEADER_MAGIC,
+        kernel_alignment: KERNEL_ALIGNMENT,
+        ..Default::default()
+    });
+    hdr.type_of_loader = LOADER_UNDEFINED;
     // The command line is below 1 MiB.
-    params.hdr.cmd_line_ptr = CMDLINE as u32;
+    hdr.cmd_line_ptr = CMDLINE as u32;
     if let Some((address, size)) = initrd {
-        params.hdr.ramdisk_image = address;
-        params.hdr.ramdisk_size = size;
+        hdr.ramdisk_image = address;
+        hdr.ramdisk_size = size;
     }
+    let mut params = boot_params {
+        hdr,
+        ..Default::default()
+    };
     let map = memory_map(ram);
     for (entry, (addr, size, kind)) in params.e820_table.iter_mut().zip(&map) {
         *entry = boot_e820_entry {

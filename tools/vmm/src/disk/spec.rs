@@ -81,7 +81,9 @@ pub(crate) enum BadDisk {
     /// A key that is there twice.
     Twice(&'static str),
     /// A key that must be there.
-    Missing(&'static str, &'static str),
+    Missing(&'static str),
+    /// A key that this dispatch must have.
+    Needs(&'static str, &'static str),
     /// A key that this dispatch does not have.
     NotWith(&'static str, &'static str),
     /// A value that the key does not have: key, value, what there is.
@@ -97,8 +99,8 @@ impl fmt::Display for BadDisk {
             Self::Value(key) if key == READONLY => write!(f, "'{key}' takes no value"),
             Self::Value(key) => write!(f, "'{key}' needs a value: {key}=..."),
             Self::Twice(key) => write!(f, "'{key}' is there twice"),
-            Self::Missing(key, dispatch) if dispatch.is_empty() => write!(f, "'{key}=' is missing"),
-            Self::Missing(key, dispatch) => write!(f, "dispatch={dispatch} needs '{key}='"),
+            Self::Missing(key) => write!(f, "'{key}=' is missing"),
+            Self::Needs(key, dispatch) => write!(f, "dispatch={dispatch} needs '{key}='"),
             Self::NotWith(key, dispatch) => {
                 write!(f, "'{key}' does not go with dispatch={dispatch}")
             }
@@ -145,7 +147,7 @@ impl Pairs {
     }
 
     fn need(&mut self, key: &'static str, dispatch: &'static str) -> Result<String, BadDisk> {
-        self.take(key).ok_or(BadDisk::Missing(key, dispatch))
+        self.take(key).ok_or(BadDisk::Needs(key, dispatch))
     }
 
     /// The choice that `key` names, else the first.
@@ -178,7 +180,8 @@ impl FromStr for DiskSpec {
 
     fn from_str(text: &str) -> Result<Self, BadDisk> {
         let mut pairs = Pairs::parse(text)?;
-        let spec = match pairs.need("dispatch", "")?.as_str() {
+        let dispatch = pairs.take("dispatch");
+        let spec = match dispatch.ok_or(BadDisk::Missing("dispatch"))?.as_str() {
             "exit" => Self::Hosted(HostedSpec {
                 image: pairs.need("image", "exit")?.into(),
                 read_only: pairs.take(READONLY).is_some(),
