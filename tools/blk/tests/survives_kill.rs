@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::fs::Timespec;
-use shunt::channel::{pair, Endpoint, Transport};
 use shunt::memory;
 use shunt::state::StatePage;
 use shunt::vmm::{DeviceProcess, Listener, Resources};

@@ -249,3 +249,6 @@ fn needs_reset_interrupt(status: u32) -> u32 {
         0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The transport under a driver that lies, and in the hands of one process after another.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The device stopped, told the driver, and works again after a reset.
+fn assert_needs_reset(rig: &mut Rig, what: &str) {
+    assert_eq!(rig.status() & NEEDS_RESET, NEEDS_RESET, "{what}");
+    assert_eq!(
+        rig.transport.state.counters().values().resets_demanded,
+        1,
+        "{what}"
+    );
+    rig.notify_and_work();
+    rig.write(VIRTIO_MMIO_STATUS, 0);
+    rig.put(DRIVER_AREA + 2, 0u16);
+    rig.start(0);
+    rig.question();
+    rig.avail(0, 0);
+    rig.notify_and_work();
+    assert_eq!(rig.used_index(), 1, "after a reset: {what}");
+}
+
+#[test]
+fn a_queue_that_cannot_be_is_refused() {
+    let good = [DESCRIPTORS, DRIVER_AREA, DEVICE_AREA];
+    let end = MEMORY_SIZE as u64;
+    for (size, areas) in [
+        (0, good),
+        (3, good),
+        (32, good),
+        (0x1_0010, good),
+        (16, [end, DRIVER_AREA, DEVICE_AREA]),
+        (16, [end - 16, DRIVER_AREA, DEVICE_AREA]),
+        (16, [DESCRIPTORS, end - 8, DEVICE_AREA]),
+        (16, [DESCRIPTORS, DRIVER_AREA, end - 8]),
+        (16, [DESCRIPTORS + 8, DRIVER_AREA, DEVICE_AREA]),
+        (16, [DESCRIPTORS, DRIVER_AREA + 1, DEVICE_AREA]),
+        (16, [DESCRIPTORS, DRIVER_AREA, DEVICE_AREA + 2]),
+        (16, [u64::MAX & !15, DRIVER_AREA, DEVICE_AREA]),
+        (16, [DESCRIPTORS, u64::MAX & !1, DEVICE_AREA]),
+        (16, [DESCRIPTORS, DRIVER_AREA, u64::MAX & !3]),
+    ] {
+        let mut rig = Rig::new();
+        rig.accept_features(1 << VIRTIO_F_VERSION_1);
+        rig.set_up_queue(size, areas);
+        assert_eq!(rig.read(VIRTIO_MMIO_QUEUE_READY), 0);
+        assert_needs_reset(&mut rig, &format!("size {size}, areas {areas:x?}"));
+    }
+}
+
+#[test]
+fn a_request_that_cannot_be_stops_the_device() {
+    let second = DESCRIPTORS + 16;
+    let table = BUFFER + 0x1000;
+    type Spoil = Box<dyn Fn(&Rig)>;
+    let cases: Vec<(&str, Spoil)> = vec![
+        (
+            "available index ahead",
+            Box::new(|rig| rig.put(DRIVER_AREA + 2, MAX_SIZE + 1)),
+        ),
+        (
+            "head out of the table",
+            Box::new(|rig| rig.avail(0, MAX_SIZE)),
+        ),
+        (
+            "loop",
+            Box::new(|rig| rig.descriptor(DESCRIPTORS, BUFFER, 6, NEXT, 0)),
+        ),
+        (
+            "next out of the table",
+            Box::new(|rig| rig.descriptor(DESCRIPTORS, BUFFER, 6, NEXT, 99)),
+        ),
+        (
+            "outside memory",
+            Box::new(|rig| rig.descriptor(DESCRIPTORS, 1 << 40, 6, NEXT, 1)),
+        ),
+        (
+            "across the end",
+            Box::new(|rig| rig.descriptor(DESCRIPTORS, 0xfffc, 6, NEXT, 1)),
+        ),
+        (
+            "wraps",
+            Box::new(|rig| rig.descriptor(DESCRIPTORS, u64::MAX, 6, NEXT, 1)),
+        ),
+        (
+            "huge",
+            Box::new(|rig| rig.descriptor(DESCRIPTORS, 0, u32::MAX, NEXT, 1)),
+        ),
+        (
+            "no room",
+            Box::new(move |rig| rig.descriptor(second, BUFFER, 5, WRITE, 0)),
+        ),
+        (
+            "readable after writable",
+            Box::new(move |rig| {
+                rig.descriptor(DESCRIPTORS, BUFFER, 6, WRITE | NEXT, 1);
+                rig.descriptor(second, BUFFER, 6, 0, 0);
+            }),
+        ),
+        (
+            "indirect table cut",
+            Box::new(move |rig| {
+                rig.descriptor(DESCRIPTORS, table, 24, INDIRECT, 0);
+            }),
+        ),
+        (
+            "indirect table outside memory",
+            Box::new(|rig| {
+                rig.descriptor(DESCRIPTORS, 1 << 40, 32, INDIRECT, 0);
+            }),
+        ),
+        (
+            "indirect in indirect",
+            Box::new(move |rig| {
+                rig.descriptor(DESCRIPTORS, table, 16, INDIRECT, 0);
+                rig.descriptor(table, table, 16, INDIRECT, 0);
+            }),
+        ),
+        (
+            "loop in indirect table",
+            Box::new(move |rig| {
+                rig.descriptor(DESCRIPTORS, table, 32, INDIRECT, 0);
+                rig.descriptor(table, BUFFER, 1, NEXT, 0);
+            }),
+        ),
+    ];
+    for (what, spoil) in cases {
+        let mut rig = Rig::new();
+        rig.start(0);
+        rig.question();
+        rig.avail(0, 0);
+        spoil(&rig);
+        rig.notify_and_work();
+        assert!(rig.interrupted(), "{what}");
+        assert_eq!(rig.read(VIRTIO_MMIO_INTERRUPT_STATUS), 3, "{what}");
+        assert_needs_reset(&mut rig, what);
+    }
+}
+
+#[test]
+fn a_good_indirect_request_is_answered() {
+    let mut rig = Rig::new();
+    rig.start(0);
+    rig.question();
+    let table = BUFFER + 0x1000;
+    for at in 0..4 {
+        rig.put(table + 8 * at, rig.get::<u64>(DESCRIPTORS + 8 * at));
+    }
+    rig.descriptor(DESCRIPTORS, table, 32, INDIRECT, 0);
+    rig.avail(0, 0);
+    rig.notify_and_work();
+    assert_eq!(rig.get::<[u32; 2]>(DEVICE_AREA + 4), [0, 6]);
+}
+
+#[test]
+fn a_restarted_device_does_not_trust_the_page() {
+    let mut rig = Rig::new();
+    rig.start(0);
+    rig.transport.state.registers().queues[0]
+        .size
+        .store(7, Ordering::Relaxed);
+    let mut rig = rig.restarted();
+    assert_needs_reset(&mut rig, "size 7 in the page");
+
+    let mut rig = Rig::new();
+    rig.start(0);
+    rig.transport
+        .state
+        .registers()
+        .driver_features
+        .store(1 << 50, Ordering::Relaxed);
+    let mut rig = rig.restarted();
+    assert_needs_reset(&mut rig, "feature 50 in the page");
+}
+
+#[test]
+fn a_used_index_that_cannot_be_stops_the_restarted_device() {
+    let mut rig = Rig::new();
+    rig.start(0);
+    rig.put(DEVICE_AREA + 2, 1000u16);
+    let mut rig = rig.restarted();
+    while rig.transport.work() {}
+    assert_needs_reset(&mut rig, "used index 1000 of 0");
+}
+
+/// One thing that happens to a device.
+#[derive(Clone, Debug)]
+enum Event {
+    Read(u64, Width),
+    Write(u64, Width, u64),
+    Notify(usize),
+    /// The driver scribbles over the rings.
+    Scribble(u64, u64),
+    Restart,
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let register = prop_oneof![
+        (0..0x40u64).prop_map(|index| index * 4),
+        Just(u64::from(VIRTIO_MMIO_STATUS)),
+        0..0x200u64,
+        any::<u64>(),
+    ];
+    let width = prop_oneof![
+        6 => Just(Width::Long),
+        1 => Just(Width::Byte),
+        1 => Just(Width::Quad),
+    ];
+    let value = prop_oneof![
+        0..20u64,
+        (0..16u64).prop_map(|page| page << 12),
+        any::<u64>()
+    ];
+    let address = prop_oneof![
+        DESCRIPTORS..DESCRIPTORS + 0x100,
+        DRIVER_AREA..DRIVER_AREA + 0x30,
+        DEVICE_AREA..DEVICE_AREA + 0x30,
+    ];
+    prop_oneof![
+        2 => (register.clone(), width.clone()).prop_map(|(o, w)| Event::Read(o, w)),
+        6 => (register, width, value.clone()).prop_map(|(o, w, v)| Event::Write(o, w, v)),
+        1 => (0..3usize).prop_map(Event::Notify),
+        4 => (address, value).prop_map(|(a, v)| Event::Scribble(a, v)),
+        1 => Just(Event::Restart),
+    ]
+}
+
+/// Most parts of work that anything can leave behind: rings disjoint from each other hold at
+/// most their size; rings that overlap may feed themselves, so the device is only asked this
+/// often.
+const PARTS: usize = 64;
+
+fn happen(mut rig: Rig, event: &Event) -> Rig {
+    match *event {
+        Event::Read(offset, width) => drop(rig.transport.read(offset, width)),
+        Event::Write(offset, width, value) => rig.transport.write(offset, width, value),
+        Event::Notify(queue) => rig.transport.notified(queue),
+        Event::Scribble(address, value) => rig.put(address & !7, value),
+        Event::Restart => rig = rig.restarted(),
+    }
+    for _ in 0..PARTS {
+        if !rig.transport.work() {
+            break;
+        }
+    }
+    rig
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn nothing_a_driver_does_breaks_the_device(
+        started in any::<bool>(),
+        events in prop::collection::vec(any_event(), 1..80),
+    ) {
+        let mut rig = Rig::new();
+        if started {
+            rig.start(1 << VIRTIO_RING_F_EVENT_IDX);
+            rig.question();
+        }
+        for event in &events {
+            rig = happen(rig, event);
+        }
+        rig.write(VIRTIO_MMIO_STATUS, 0);
+        prop_assert_eq!(rig.status(), 0);
+        rig.put(DRIVER_AREA + 2, 0u16);
+        rig.start(0);
+        rig.question();
+        rig.avail(0, 0);
+        rig.notify_and_work();
+        prop_assert_eq!(rig.used_index(), 1);
+    }
+
+    #[test]
+    fn a_restart_changes_no_register(events in prop::collection::vec(any_event(), 1..40)) {
+        let mut rig = Rig::new();
+        for event in &events {
+            rig = happen(rig, event);
+        }
+        let registers = |rig: &mut Rig| {
+            [
+                VIRTIO_MMIO_DEVICE_FEATURES,
+                VIRTIO_MMIO_QUEUE_NUM_MAX,
+                VIRTIO_MMIO_QUEUE_READY,
+                VIRTIO_MMIO_STATUS,
+            ]
+            .map(|register| rig.read(register))
+        };
+        let before = registers(&mut rig);
+        let mut rig = rig.restarted();
+        prop_assert_eq!(registers(&mut rig), before);
+    }
+
+    #[test]
+    fn any_ring_comes_to_an_end(
+        descriptors in prop::collection::vec((0..0x11000u64, 0..0x3000u32, 0..8u16, 0..18u16), 16),
+        heads in prop::collection::vec(0..17u16, 16),
+        available in 0..20u16,
+    ) {
+        let mut rig = Rig::new();
+        rig.start(0);
+        for (at, (address, length, flags, next)) in (DESCRIPTORS..).step_by(16).zip(descriptors) {
+            rig.descriptor(at, address, length, flags, next);
+        }
+        for (at, head) in (DRIVER_AREA + 4..).step_by(2).zip(heads) {
+            rig.put(at, head);
+        }
+        rig.put(DRIVER_AREA + 2, available);
+        rig.write(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+        let parts = (0..).take_while(|_| rig.transport.work()).count();
+        prop_assert!(parts <= 3);
+        let failed = rig.status() & NEEDS_RESET != 0;
+        prop_assert!(failed || rig.used_index() == available);
+    }
+}
