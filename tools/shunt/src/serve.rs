@@ -230,3 +230,6 @@ fn watch(epoll: &Epoll, fd: RawFd, events: EventSet, source: Source) -> Result<(
     let event = EpollEvent::new(events, source.token());
     Ok(epoll.ctl(ControlOperation::Add, fd, event)?)
 }
+
+#[cfg(test)]
+mod tests;

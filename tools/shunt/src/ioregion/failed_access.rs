@@ -194,3 +194,6 @@ impl FailedAccess {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;
