@@ -15,8 +15,8 @@ use crate::{registers, Asm, Error, Ram, Result, Vcpu};
 
 /// A VM: RAM at address 0, and the vCPUs that have been added.
 ///
-/// The VM's file descriptor closes when the machine and every clone of [`Machine::fd`] are
-/// dropped; KVM destroys the VM when the vCPUs are gone too.
+/// KVM destroys the VM when the machine, its vCPUs and every clone of [`Machine::fd`] are
+/// dropped.
 #[derive(Debug)]
 pub struct Machine {
     kvm: Kvm,
@@ -118,7 +118,7 @@ impl Machine {
             fd.set_mp_state(runnable)
                 .map_err(Error::kvm("KVM_SET_MP_STATE"))?;
         }
-        Ok(Vcpu::new(fd, self.ram.clone(), self.fd.run_size()))
+        Ok(Vcpu::new(fd, self.fd.clone(), self.ram.clone()))
     }
 
     fn write_program(&self, index: usize, program: &Asm) -> Result<u64> {

@@ -6,24 +6,30 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use kvm_bindings::kvm_fpu;
-use kvm_ioctls::VcpuFd;
+use kvm_ioctls::{VcpuFd, VmFd};
 
 use crate::exit::RunPage;
 use crate::{registers, signals, Error, Exit, Ram, Reg, Result};
 
-/// A vCPU with its program. Dropping it closes its file descriptor.
+/// A vCPU with its program. Dropping it closes its file descriptor; the VM lives as long as one
+/// of its vCPUs.
 #[derive(Debug)]
 pub struct Vcpu {
     fd: VcpuFd,
+    /// Keeps the VM's descriptor open: KVM names a VM's debugfs directory after it, so a new VM
+    /// must not get the number while this one lives.
+    _vm: Arc<VmFd>,
     /// Keeps the memory slot's mapping alive for as long as the guest can run.
     _ram: Arc<Ram>,
     run_size: usize,
 }
 
 impl Vcpu {
-    pub(crate) fn new(fd: VcpuFd, ram: Arc<Ram>, run_size: usize) -> Self {
+    pub(crate) fn new(fd: VcpuFd, vm: Arc<VmFd>, ram: Arc<Ram>) -> Self {
+        let run_size = vm.run_size();
         Self {
             fd,
+            _vm: vm,
             _ram: ram,
             run_size,
         }

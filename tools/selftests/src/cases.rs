@@ -8,7 +8,9 @@ mod access;
 mod api;
 mod exits;
 mod ioeventfd;
+mod signals;
 mod split;
+mod string;
 
 /// All themes, simplest first.
 pub(crate) const THEMES: &[&[Test]] = &[
@@ -17,4 +19,6 @@ pub(crate) const THEMES: &[&[Test]] = &[
     ioeventfd::TESTS,
     access::TESTS,
     split::TESTS,
+    string::TESTS,
+    signals::TESTS,
 ];

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! Knowing that another thread sleeps in `KVM_RUN`.
+//! Threads: where they run, and knowing that one sleeps in `KVM_RUN`.
 
 use std::fs;
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 
 /// What /proc shows of a thread asleep in `ioctl(fd, KVM_RUN, 0)`, after the descriptor.
 const IOCTL: &str = "16";
@@ -15,6 +15,24 @@ const KVM_RUN: &str = "0xae80";
 pub(crate) fn this_thread() -> libc::pid_t {
     // SAFETY: gettid has no arguments and cannot fail.
     unsafe { libc::gettid() }
+}
+
+/// Keeps this thread, and those that it starts, on one CPU. For tests of many round trips: on an
+/// emulated machine, waking a thread on another CPU takes a thousand times as long.
+pub(crate) fn stay_on_one_cpu() -> Result<()> {
+    // SAFETY: cpu_set_t is plain data, for which all bytes zero is the empty set; CPU_SET stays
+    // inside it; the kernel only reads it.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(0, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
+    };
+    ensure!(
+        result == 0,
+        "sched_setaffinity: {}",
+        std::io::Error::last_os_error()
+    );
+    Ok(())
 }
 
 /// Returns when the thread is blocked in `KVM_RUN`: the kernel itself says so.

@@ -377,8 +377,9 @@ fn posted_writes_to_ports(_: &Context) -> Result<()> {
 }
 
 fn doorbell(_: &Context) -> Result<()> {
+    let bell = MMIO + 0x50;
     let mut program = Asm::long();
-    program.mov(Reg::Bx, MMIO).mov(Reg::Ax, VALUE);
+    program.mov(Reg::Bx, bell).mov(Reg::Ax, VALUE);
     for width in MMIO_WIDTHS {
         program.store(width, Mem::At(Reg::Bx), Reg::Ax);
     }
@@ -391,7 +392,7 @@ fn doorbell(_: &Context) -> Result<()> {
         .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
         .halt();
     let (_machine, mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
-        posted(mmio(MMIO, 0, end))
+        posted(mmio(bell, 0, end))
     })?;
     let (exits, log) = with_device(
         &mut device,
@@ -403,9 +404,9 @@ fn doorbell(_: &Context) -> Result<()> {
         },
     )?;
     let want = [
-        mmio_read(MMIO, 4),
-        mmio_write(MMIO + 1, &[0]),
-        mmio_write(MMIO - 3, &[0; 4]),
+        mmio_read(bell, 4),
+        mmio_write(bell + 1, &[0]),
+        mmio_write(bell - 3, &[0; 4]),
         Exit::Halt,
     ];
     check_eq!(exits, want, "exits: a read at it, and writes beside it");

@@ -14,6 +14,8 @@ use ioregion_wire::uapi::{
 use kvm_ioctls::{Kvm, VmFd};
 use libc::{EBADF, EEXIST, EFAULT, EINVAL, ENOENT, ENOSPC};
 
+use vmm_sys_util::eventfd::EventFd;
+
 use crate::channel::{self, KvmEnd, Transport};
 use crate::check::{check_eq, expect_errno};
 use crate::region::{deassign, mmio, pio, posted, set, set_at, MMIO, PORT};
@@ -33,6 +35,7 @@ tests!(
         bad_descriptor_is_ebadf,
         descriptor_must_have_the_right_direction,
         doorbell_needs_no_read_fd,
+        other_files_are_einval,
         nonblocking_descriptor_is_einval,
         overlap_is_eexist,
         doorbell_overlap_is_eexist,
@@ -199,6 +202,27 @@ fn doorbell_needs_no_read_fd(_: &Context) -> Result<()> {
         ..posted(mmio(MMIO, 0, &end))
     };
     set(&vm, &doorbell).context("doorbell with read_fd -1")
+}
+
+/// Files that cannot be waited for like a pipe or a socket.
+fn other_files_are_einval(_: &Context) -> Result<()> {
+    let (vm, end) = fixture()?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    let event = EventFd::new(0)?;
+    let region = mmio(MMIO, 0x1000, &end);
+    for fd in [null.as_raw_fd(), event.as_raw_fd(), vm.as_raw_fd()] {
+        let read = KvmIoregion {
+            read_fd: fd,
+            ..region
+        };
+        expect_errno(set(&vm, &read), EINVAL, "read_fd")?;
+        let write = KvmIoregion {
+            write_fd: fd,
+            ..region
+        };
+        expect_errno(set(&vm, &write), EINVAL, "write_fd")?;
+    }
+    Ok(())
 }
 
 fn nonblocking_descriptor_is_einval(_: &Context) -> Result<()> {

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! Signals: the very same access goes on, once.
+
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{bail, ensure, Context as _, Result};
+use ioregion_wire::frame::FRAME_SIZE;
+use ioregion_wire::uapi::KvmIoregion;
+use rawguest::{Asm, Exit, Kicker, Machine, Reg, Storm, Vcpu, Width};
+
+use crate::channel::{self, DeviceEnd, KvmEnd, Transport, TRANSPORTS};
+use crate::check::check_eq;
+use crate::guest::{
+    counting_writes, expect_halt, posted_command, read_command, read_once, sum_of_reads,
+    write_command,
+};
+use crate::region::{mmio, posted, set, MMIO};
+use crate::stage::{or_die, play, with_device, Signals};
+use crate::suite::{tests, Context};
+use crate::tasks;
+
+tests!(
+    "signals",
+    Ioregion,
+    [
+        reads_in_a_storm_seqpacket,
+        reads_in_a_storm_stream,
+        reads_in_a_storm_pipes,
+        writes_in_a_storm_seqpacket,
+        writes_in_a_storm_stream,
+        writes_in_a_storm_pipes,
+        posted_writes_to_a_full_channel_in_a_storm,
+        every_wait_interrupted,
+        interrupted_between_halves_of_a_reply,
+        restarting_handler_still_gives_eintr,
+        immediate_exit_sends_nothing_new,
+        immediate_exit_leaves_a_pending_reply,
+        immediate_exit_takes_a_reply_that_is_there,
+    ]
+);
+
+const COUNT: u32 = 10_000;
+/// The device holds each so-manieth reply until the storm has hit the waiting vCPU.
+const HELD: u32 = 100;
+const VALUE: u64 = 0x1234_5678;
+
+fn fixture(
+    transport: Transport,
+    program: &Asm,
+    region: impl FnOnce(&KvmEnd) -> KvmIoregion,
+) -> Result<(Vcpu, DeviceEnd)> {
+    let machine = Machine::new()?;
+    let (end, device) = channel::open(transport)?;
+    set(machine.fd(), &region(&end)).context("KVM_SET_IOREGION")?;
+    Ok((machine.add_vcpu(program)?, device))
+}
+
+/// Runs the guest to its end in a storm of signals and reports each interruption.
+fn run_in_storm(vcpu: &mut Vcpu, interrupted: &Sender<()>) -> Result<()> {
+    let _storm = Storm::start(Kicker::for_this_thread(vcpu)?, Duration::from_millis(1))?;
+    loop {
+        match vcpu.run()? {
+            Exit::Interrupted => interrupted.send(()).context("the device is gone")?,
+            exit => return expect_halt(&exit),
+        }
+    }
+}
+
+/// Waits for an interruption that comes from now on.
+fn await_interruption(interruptions: &Receiver<()>) -> Result<()> {
+    while interruptions.try_recv().is_ok() {}
+    interruptions.recv().context("the vCPU is gone")
+}
+
+fn reads_in_a_storm(transport: Transport) -> Result<()> {
+    tasks::stay_on_one_cpu()?;
+    let program = sum_of_reads(Width::Long, MMIO, COUNT);
+    let (mut vcpu, mut device) = fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+    let (interrupted, interruptions) = mpsc::channel();
+    let mut n = 0;
+    let answer = move |_: &_| {
+        n += 1;
+        if n % HELD == 0 {
+            await_interruption(&interruptions)?;
+        }
+        Ok(n.into())
+    };
+    let ((), log) = with_device(&mut device, answer, || {
+        run_in_storm(&mut vcpu, &interrupted)
+    })?;
+    check_eq!(
+        log,
+        vec![read_command(Width::Long, 0); COUNT as usize],
+        "commands"
+    );
+    check_eq!(
+        vcpu.reg(Reg::Si)?,
+        u64::from(COUNT * (COUNT + 1) / 2),
+        "sum of the values"
+    );
+    Ok(())
+}
+
+fn reads_in_a_storm_seqpacket(_: &Context) -> Result<()> {
+    reads_in_a_storm(Transport::Seqpacket)
+}
+
+fn reads_in_a_storm_stream(_: &Context) -> Result<()> {
+    reads_in_a_storm(Transport::Stream)
+}
+
+fn reads_in_a_storm_pipes(_: &Context) -> Result<()> {
+    reads_in_a_storm(Transport::Pipes)
+}
+
+fn writes_in_a_storm(transport: Transport) -> Result<()> {
+    tasks::stay_on_one_cpu()?;
+    let program = counting_writes(Width::Long, MMIO, COUNT);
+    let (mut vcpu, mut device) = fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+    let (interrupted, interruptions) = mpsc::channel();
+    let mut n = 0;
+    let answer = move |_: &_| {
+        n += 1;
+        if n % HELD == 0 {
+            await_interruption(&interruptions)?;
+        }
+        Ok(0)
+    };
+    let ((), log) = with_device(&mut device, answer, || {
+        run_in_storm(&mut vcpu, &interrupted)
+    })?;
+    let write = |value: u32| write_command(Width::Long, 0, value.into());
+    check_eq!(log, (1..=COUNT).map(write).collect::<Vec<_>>(), "commands");
+    Ok(())
+}
+
+fn writes_in_a_storm_seqpacket(_: &Context) -> Result<()> {
+    writes_in_a_storm(Transport::Seqpacket)
+}
+
+fn writes_in_a_storm_stream(_: &Context) -> Result<()> {
+    writes_in_a_storm(Transport::Stream)
+}
+
+fn writes_in_a_storm_pipes(_: &Context) -> Result<()> {
+    writes_in_a_storm(Transport::Pipes)
+}
+
+/// The device reads nothing until the vCPU, blocked in sending, has been interrupted.
+fn posted_writes_to_a_full_channel_in_a_storm(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let program = counting_writes(Width::Long, MMIO, COUNT);
+        let (mut vcpu, mut device) =
+            fixture(transport, &program, |end| posted(mmio(MMIO, 0x1000, end)))?;
+        let (interrupted, interruptions) = mpsc::channel();
+        let vcpu_thread = tasks::this_thread();
+        let mut seen = 0;
+        let slow = move |_: &_| {
+            seen += 1;
+            // No channel holds the 4000 commands that are left at the last of these.
+            if [1, 2001, 4001, 6001].contains(&seen) {
+                tasks::wait_in_kvm_run(vcpu_thread)?;
+                await_interruption(&interruptions)?;
+            }
+            Ok(0)
+        };
+        let ((), log) = with_device(&mut device, slow, || run_in_storm(&mut vcpu, &interrupted))?;
+        let write = |value: u32| posted_command(Width::Long, 0, value.into());
+        check_eq!(
+            log,
+            (1..=COUNT).map(write).collect::<Vec<_>>(),
+            "commands, {transport:?}"
+        );
+    }
+    Ok(())
+}
+
+fn every_wait_interrupted(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let program = sum_of_reads(Width::Long, MMIO, 100);
+        let (mut vcpu, mut device) = fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+        let mut n = 0;
+        let answer = |_: &_| {
+            n += 1;
+            Ok(n)
+        };
+        let (exit, log) = play(
+            &mut vcpu,
+            &mut device,
+            Signals::EachCommand,
+            answer,
+            |driver| driver.run(),
+        )?;
+        expect_halt(&exit)?;
+        check_eq!(log.len(), 100, "commands, {transport:?}");
+        check_eq!(vcpu.reg(Reg::Si)?, 5050, "sum of the values, {transport:?}");
+    }
+    Ok(())
+}
+
+/// A stream has no messages: half a reply is kept while the vCPU is in userspace.
+fn interrupted_between_halves_of_a_reply(_: &Context) -> Result<()> {
+    for transport in [Transport::Stream, Transport::Pipes] {
+        let program = read_once(Width::Long, MMIO);
+        let (mut vcpu, mut device) = fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+        let kicker = Kicker::for_this_thread(&vcpu)?;
+        let vcpu_thread = tasks::this_thread();
+        let (interrupted, interruptions) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                or_die((|| {
+                    device.command()?;
+                    let mut reply = [0; FRAME_SIZE];
+                    reply[..8].copy_from_slice(&VALUE.to_le_bytes());
+                    for part in [&reply[..3], &reply[3..16], &reply[16..]] {
+                        device.send(part)?;
+                        if part.len() < 16 {
+                            tasks::wait_in_kvm_run(vcpu_thread)?;
+                            kicker.kick();
+                            interruptions.recv().context("the vCPU is gone")?;
+                        }
+                    }
+                    Ok(())
+                })())
+            });
+            loop {
+                match vcpu.run()? {
+                    Exit::Interrupted => interrupted.send(())?,
+                    exit => return expect_halt(&exit),
+                }
+            }
+        })?;
+        check_eq!(vcpu.reg(Reg::Ax)?, VALUE, "value, {transport:?}");
+    }
+    Ok(())
+}
+
+/// A handler with `SA_RESTART` must not make the kernel restart `KVM_RUN` by itself.
+fn restarting_handler_still_gives_eintr(_: &Context) -> Result<()> {
+    extern "C" fn handler(_: libc::c_int) {}
+    // SAFETY: sigaction is plain data, for which all bytes zero is a value; the handler does
+    // nothing.
+    let result = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut())
+    };
+    ensure!(
+        result == 0,
+        "sigaction: {}",
+        std::io::Error::last_os_error()
+    );
+    let program = read_once(Width::Long, MMIO);
+    let (mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
+        mmio(MMIO, 0x1000, end)
+    })?;
+    let vcpu_thread = tasks::this_thread();
+    let (interrupted, interruptions) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            or_die((|| {
+                device.command()?;
+                tasks::wait_in_kvm_run(vcpu_thread)?;
+                // SAFETY: tgkill takes integers; the signal has a handler.
+                unsafe {
+                    libc::syscall(libc::SYS_tgkill, libc::getpid(), vcpu_thread, libc::SIGUSR2)
+                };
+                interruptions.recv().context("the vCPU is gone")?;
+                device.reply(VALUE)
+            })())
+        });
+        check_eq!(vcpu.run()?, Exit::Interrupted, "exit");
+        interrupted.send(())?;
+        expect_halt(&vcpu.run()?)
+    })?;
+    check_eq!(vcpu.reg(Reg::Ax)?, VALUE, "value");
+    Ok(())
+}
+
+fn immediate_exit_sends_nothing_new(_: &Context) -> Result<()> {
+    let program = read_once(Width::Long, MMIO);
+    let (mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
+        mmio(MMIO, 0x1000, end)
+    })?;
+    vcpu.set_immediate_exit(true);
+    check_eq!(
+        vcpu.run()?,
+        Exit::Interrupted,
+        "KVM_RUN with immediate_exit"
+    );
+    check_eq!(device.has_command()?, false, "a command was sent");
+    vcpu.set_immediate_exit(false);
+    let (exit, log) = play(
+        &mut vcpu,
+        &mut device,
+        Signals::None,
+        |_| Ok(VALUE),
+        |driver| driver.run(),
+    )?;
+    expect_halt(&exit)?;
+    check_eq!(log, [read_command(Width::Long, 0)], "commands");
+    Ok(())
+}
+
+/// A vCPU whose command the device has read and not answered, back in userspace.
+fn interrupted_read(transport: Transport) -> Result<(Vcpu, DeviceEnd)> {
+    let program = read_once(Width::Long, MMIO);
+    let (mut vcpu, mut device) = fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+    let kicker = Kicker::for_this_thread(&vcpu)?;
+    thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let command = device.command();
+            kicker.kick();
+            command
+        });
+        check_eq!(vcpu.run()?, Exit::Interrupted, "exit");
+        let command = server
+            .join()
+            .map_err(|_| anyhow::anyhow!("the device panicked"))??;
+        check_eq!(command, read_command(Width::Long, 0), "command");
+        Ok::<_, anyhow::Error>(())
+    })?;
+    Ok((vcpu, device))
+}
+
+fn immediate_exit_leaves_a_pending_reply(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let (mut vcpu, mut device) = interrupted_read(transport)?;
+        vcpu.set_immediate_exit(true);
+        // The device answers nothing meanwhile: a KVM_RUN that waits is a hang.
+        for _ in 0..10 {
+            check_eq!(
+                vcpu.run()?,
+                Exit::Interrupted,
+                "KVM_RUN with immediate_exit"
+            );
+        }
+        vcpu.set_immediate_exit(false);
+        device.reply(VALUE)?;
+        expect_halt(&vcpu.run()?)?;
+        check_eq!(vcpu.reg(Reg::Ax)?, VALUE, "value, {transport:?}");
+        check_eq!(device.has_command()?, false, "the command was sent again");
+    }
+    Ok(())
+}
+
+fn immediate_exit_takes_a_reply_that_is_there(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let (mut vcpu, mut device) = interrupted_read(transport)?;
+        device.reply(VALUE)?;
+        vcpu.set_immediate_exit(true);
+        match vcpu.run()? {
+            Exit::Interrupted => {}
+            exit => bail!("KVM_RUN with immediate_exit: {exit:x?}"),
+        }
+        check_eq!(
+            vcpu.reg(Reg::Ax)?,
+            VALUE,
+            "the load is complete, {transport:?}"
+        );
+        vcpu.set_immediate_exit(false);
+        expect_halt(&vcpu.run()?)?;
+        check_eq!(device.has_command()?, false, "the command was sent again");
+    }
+    Ok(())
+}
