@@ -89,7 +89,7 @@ pub(crate) fn vmm(scenario: &Scenario, place: &Place, task: &str) -> Command {
 
 /// Whether this line of the VMM says that it waits for a device process.
 pub(crate) fn is_listening(line: &str) -> bool {
-    line.contains("listening")
+    line.contains("listening for a device process")
 }
 
 /// The processes that serve one guest's disk, one at a time.
