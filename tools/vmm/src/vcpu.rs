@@ -118,10 +118,6 @@ pub(crate) struct Kick {
     immediate_exit: NonNull<AtomicU8>,
 }
 
-// SAFETY: The pointee is shared memory that is only accessed as an atomic through this type; the
-// kernel reads it with READ_ONCE().
-unsafe impl Send for Kick {}
-
 impl Kick {
     fn new(vcpu: &mut VcpuFd) -> Self {
         let flag: *mut u8 = &mut vcpu.get_kvm_run().immediate_exit;
@@ -236,7 +232,7 @@ fn run_once(
         VcpuExit::IoOut(port, data) => shared.pio.write(port.into(), data),
         VcpuExit::MmioRead(address, data) => shared.mmio.read(address, data),
         VcpuExit::MmioWrite(address, data) => shared.mmio.write(address, data),
-        VcpuExit::Shutdown | VcpuExit::SystemEvent(..) => {
+        VcpuExit::Shutdown => {
             shared.stop.request(Outcome::GuestReset);
             Ok(())
         }

@@ -6,18 +6,72 @@
 //! they share a channel, so their accesses stay in order. [`super`] says why nothing else is
 //! posted. A region's `user_data` is where it begins in the page.
 
+use std::{io, sync::Arc};
+
 use anyhow::{Context, Result};
 use kvm_ioctls::VmFd;
 use shunt::{
-    channel::Endpoint,
+    channel::{self, Endpoint, Transport},
     ioregion::{remove_region, set_region, Bus, Region},
     virtio_mmio::{QUEUE_NOTIFY, REGION_SIZE},
 };
 
 const QUEUE_NOTIFY_END: u64 = QUEUE_NOTIFY + 4;
 
-/// The regions of the disk at `address`.
-pub(crate) fn regions(address: u64, posted_notify: bool) -> Vec<Region> {
+/// A disk's registers in the hands of KVM.
+pub(crate) struct ByKvm {
+    vm: Arc<VmFd>,
+    transport: Transport,
+    regions: Vec<Region>,
+}
+
+impl ByKvm {
+    /// The registers of the disk at `address`. KVM does not have them yet.
+    pub(crate) fn new(vm: Arc<VmFd>, address: u64, transport: Transport, posted: bool) -> Self {
+        Self {
+            vm,
+            transport,
+            regions: regions(address, posted),
+        }
+    }
+
+    /// A fresh channel: the end of KVM and the end of the device process.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`channel::pair`].
+    pub(crate) fn channel(&self) -> io::Result<(Endpoint, Endpoint)> {
+        channel::pair(self.transport)
+    }
+
+    /// Gives all regions to KVM, with its end of the channel.
+    ///
+    /// # Errors
+    ///
+    /// When KVM refuses one.
+    pub(crate) fn set(&self, kvm_end: Endpoint) -> Result<()> {
+        for region in &self.regions {
+            set_region(&self.vm, region, &kvm_end)
+                .with_context(|| format!("KVM refuses the ioregion at {:#x}", region.address))?;
+        }
+        Ok(())
+    }
+
+    /// Takes all regions from KVM. Accesses that wait in them come to the VMM.
+    ///
+    /// # Errors
+    ///
+    /// When KVM does not have one.
+    pub(crate) fn remove(&self) -> Result<()> {
+        for region in &self.regions {
+            remove_region(&self.vm, region)
+                .with_context(|| format!("KVM keeps the ioregion at {:#x}", region.address))?;
+        }
+        Ok(())
+    }
+}
+
+fn regions(address: u64, posted_notify: bool) -> Vec<Region> {
     let region = |from: u64, to: u64, posted_writes| Region {
         bus: Bus::Mmio,
         address: address + from,
@@ -34,32 +88,6 @@ pub(crate) fn regions(address: u64, posted_notify: bool) -> Vec<Region> {
     } else {
         vec![region(0, REGION_SIZE, false)]
     }
-}
-
-/// Gives all regions to KVM, with its end of the channel.
-///
-/// # Errors
-///
-/// When KVM refuses one.
-pub(crate) fn set(vm: &VmFd, regions: &[Region], kvm_end: Endpoint) -> Result<()> {
-    for region in regions {
-        set_region(vm, region, &kvm_end)
-            .with_context(|| format!("KVM refuses the ioregion at {:#x}", region.address))?;
-    }
-    Ok(())
-}
-
-/// Takes all regions from KVM. Accesses that wait in them come to the VMM.
-///
-/// # Errors
-///
-/// When KVM does not have one.
-pub(crate) fn remove(vm: &VmFd, regions: &[Region]) -> Result<()> {
-    for region in regions {
-        remove_region(vm, region)
-            .with_context(|| format!("KVM keeps the ioregion at {:#x}", region.address))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use anyhow::{ensure, Context, Result};
 use kvm_ioctls::{IoEventAddress, VmFd};
 use shunt::{
     channel::Transport,
-    ioregion::{self, Region},
+    ioregion,
     state::StatePage,
     virtio_mmio::QUEUE_NOTIFY,
     vmm::{DeviceProcess, Listener},
@@ -21,7 +21,7 @@ use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
 use super::{
     attachment::Attachment,
-    regions::regions,
+    regions::ByKvm,
     spec::{Forwarder, Notify, ServedSpec},
     Machine, Slot,
 };
@@ -35,14 +35,13 @@ pub(crate) struct Served {
     pub(super) attachment: Arc<Attachment<DeviceProcess>>,
     /// How many processes have been attached.
     pub(super) processes: AtomicU64,
-    pub(super) vm: Arc<VmFd>,
     pub(super) memory: GuestMemoryMmap,
     pub(super) state: StatePage,
     pub(super) interrupt: EventFd,
     /// Ioeventfds of the queues, or none.
     pub(super) events: Vec<EventFd>,
-    /// The regions that KVM gets, and what their channel is made of; `None`: exit-ipc.
-    pub(super) by_kvm: Option<(Transport, Vec<Region>)>,
+    /// What KVM gets; `None`: the VMM forwards every access.
+    pub(super) by_kvm: Option<ByKvm>,
     pub(super) stop: Arc<Stop>,
 }
 
@@ -80,7 +79,6 @@ impl Served {
             listener,
             attachment: Arc::new(Attachment::new()),
             processes: AtomicU64::new(0),
-            vm: Arc::clone(machine.vm),
             memory: machine.memory.clone(),
             state,
             interrupt,
@@ -101,18 +99,13 @@ impl Served {
     }
 }
 
-fn by_kvm(
-    vm: &VmFd,
-    slot: Slot,
-    channel: Transport,
-    posted: bool,
-) -> Result<(Transport, Vec<Region>)> {
+fn by_kvm(vm: &Arc<VmFd>, slot: Slot, channel: Transport, posted: bool) -> Result<ByKvm> {
     ensure!(
         ioregion::supported(vm),
         "dispatch=ioregion needs KVM_CAP_IOREGIONFD, which this kernel does not have: load \
          ioregion.ko, or choose dispatch=exit-ipc"
     );
-    Ok((channel, regions(slot.address, posted)))
+    Ok(ByKvm::new(Arc::clone(vm), slot.address, channel, posted))
 }
 
 /// An eventfd that KVM signals when the guest writes 0, the disk's only queue, to `QueueNotify`.

@@ -10,12 +10,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use shunt::{
-    channel,
-    vmm::{DeviceProcess, Resources},
-};
+use shunt::vmm::{DeviceProcess, Resources};
 
-use super::{regions, served::Served};
+use super::{regions::ByKvm, served::Served};
 use crate::{
     readiness,
     stop::{Outcome, StopOnPanic},
@@ -40,8 +37,8 @@ impl Served {
             self.attachment.attach(Arc::clone(&process));
             self.wait_for(&process.hangup_fd())?;
             self.attachment.detach(&process)?;
-            if let Some((_, regions)) = &self.by_kvm {
-                regions::remove(&self.vm, regions)?;
+            if let Some(by_kvm) = &self.by_kvm {
+                by_kvm.remove()?;
             }
         }
         Ok(())
@@ -64,13 +61,8 @@ impl Served {
             .listener
             .accept()
             .context("cannot accept a device process")?;
-        let (kvm_end, device_end) = match &self.by_kvm {
-            Some((transport, _)) => {
-                let (kvm_end, device_end) = channel::pair(*transport)?;
-                (Some(kvm_end), Some(device_end))
-            }
-            None => (None, None),
-        };
+        let channel = self.by_kvm.as_ref().map(ByKvm::channel).transpose()?;
+        let (kvm_end, device_end) = channel.unzip();
         let lent = Resources {
             memory: &self.memory,
             state: &self.state,
@@ -82,8 +74,8 @@ impl Served {
             Err(error) if is_hang_up(&error) => return Ok(None),
             Err(error) => return Err(error).context("cannot attach a device process"),
         };
-        if let (Some((_, regions)), Some(kvm_end)) = (&self.by_kvm, kvm_end) {
-            regions::set(&self.vm, regions, kvm_end)?;
+        if let (Some(by_kvm), Some(kvm_end)) = (&self.by_kvm, kvm_end) {
+            by_kvm.set(kvm_end)?;
         }
         self.processes.fetch_add(1, Ordering::SeqCst);
         Ok(Some(process))
@@ -95,4 +87,91 @@ fn is_hang_up(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        disk::{attachment::Attachment, registers::Registers},
+        stop::Stop,
+    };
+    use shunt::{
+        device::Device, memory, serve::serve, session::Session, state::StatePage, vmm::Listener,
+        Command, Operation, Width,
+    };
+    use std::{path::Path, sync::atomic::AtomicU64, thread};
+    use vm_memory::GuestAddress;
+    use vmm_sys_util::{eventfd::EventFd, tempdir::TempDir};
+
+    /// Reads as its name.
+    struct Mortal {
+        name: u64,
+        dies_of_a_write: bool,
+    }
+
+    impl Device for Mortal {
+        fn read(&mut self, _: u64, _: Width) -> u64 {
+            self.name
+        }
+
+        fn write(&mut self, _: u64, _: Width, _: u64) {
+            assert!(!self.dies_of_a_write, "this panic belongs to the test");
+        }
+    }
+
+    fn served(socket: &Path, stop: &Arc<Stop>) -> Served {
+        Served {
+            listener: Listener::bind(socket).unwrap(),
+            attachment: Arc::new(Attachment::new()),
+            processes: AtomicU64::new(0),
+            memory: memory::allocate(&[(GuestAddress(0), 4096)]).unwrap(),
+            state: StatePage::create().unwrap(),
+            interrupt: EventFd::new(0).unwrap(),
+            events: Vec::new(),
+            by_kvm: None,
+            stop: Arc::clone(stop),
+        }
+    }
+
+    fn access(served: &Served, operation: Operation) -> u64 {
+        let command = Command {
+            operation,
+            width: Width::Long,
+            expects_reply: true,
+            user_data: 0,
+            offset: 0,
+        };
+        served.attachment.access(&command).unwrap().data
+    }
+
+    #[test]
+    fn a_write_that_kills_its_process_is_done_by_the_next() {
+        let folder = TempDir::new_with_prefix("/tmp/shunt-vmm").unwrap();
+        let socket = folder.as_path().join("socket");
+        let stop = Arc::new(Stop::new().unwrap());
+        let served = served(&socket, &stop);
+        let device = |name, dies_of_a_write| {
+            let session = Session::connect(&socket).unwrap();
+            let mut device = Mortal {
+                name,
+                dies_of_a_write,
+            };
+            serve(session, &mut device).unwrap();
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| served.supervise());
+            let first = scope.spawn(|| device(1, true));
+            assert_eq!(access(&served, Operation::Read), 1);
+            let write = scope.spawn(|| access(&served, Operation::Write(0)));
+            assert!(first.join().is_err());
+            scope.spawn(|| device(2, false));
+            write.join().unwrap();
+            assert_eq!(access(&served, Operation::Read), 2);
+            stop.request(Outcome::GuestReset);
+            served.attachment.close().unwrap();
+        });
+        assert_eq!(served.processes(), 2);
+        assert!(matches!(stop.outcome(), Some(Outcome::GuestReset)));
+    }
 }
