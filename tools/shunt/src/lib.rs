@@ -1,6 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! Device handlers outside the VMM: the Device trait, the serve loop, and the VMM's end.
+//! Device handlers outside the VMM.
+//!
+//! A *device process* serves the registers of one device. A guest's access comes to it as a
+//! command over a *channel*, from KVM itself ([`ioregion`]) or from the VMM:
+//!
+//! ```text
+//!  guest     mov [register], eax
+//!              |  exit
+//!  KVM       ioregion.ko: the access is in a region --- or KVM_EXIT_MMIO to the VMM
+//!              |                                          |  vmm::DeviceProcess::access
+//!              |        channel of origin Kvm             |  channel of origin Vmm
+//!  ============|==========================================|========================= process
+//!              v                                          v
+//!            serve::serve          epoll: one read per ready channel and turn
+//!              v
+//!            ServedChannel         bytes -> frame -> Command          (ioregion_wire)
+//!              v
+//!            device::perform       counts the access in the state page
+//!              v
+//!            Device::read, write   a device of your own, or VirtioMmio over a VirtioDevice
+//!              |                   (an in-process device begins here)
+//!              v
+//!            ServedChannel         Reply -> the same channel          the vCPU goes on
+//!              v
+//!            Device::work          what the access left behind: requests of the rings,
+//!                                  file I/O, the interrupt
+//! ```
+//!
+//! A device is a type with two methods, [`device::Device`]; `examples/adder.rs` is a whole device
+//! process. The library knows one kind of device, virtio ([`virtio_device`]), and that only as a
+//! `Device` among others.
+//!
+//! | module | of | |
+//! |---|---|---|
+//! | [`device`] | both | the `Device` trait, and `perform` |
+//! | [`session`], [`serve`] | device | connect to a VMM, serve until it hangs up |
+//! | [`vmm`] | VMM | wait for a device process, attach it, talk to it, notice its end |
+//! | [`ioregion`] | VMM | regions of KVM, completion of accesses that failed there |
+//! | [`channel`] | both | what carries commands and replies |
+//! | [`memory`], [`state`], [`counters`] | both | what they share |
+//! | [`virtio_mmio`], [`virtio_device`], [`chain`] | device | virtio-mmio |
+//!
+//! Unsafe code is where memory is mapped or the kernel is called: `state`, `vectored`, `session`,
+//! `vmm` and `ioregion`.
 
 mod attach;
 pub mod chain;

@@ -19,6 +19,8 @@
 //!    An acknowledgement, `InterruptACK`, may on repetition clear the bit of a newer interrupt;
 //!    but the driver looks at the rings only after its acknowledgement is done, so it finds what
 //!    that interrupt announced.
+//!    Between an access and its repetition those of other virtual CPUs may come. Drivers make the
+//!    ones that depend on each other from one virtual CPU at a time.
 //! 3. *A request is done once to the guest's eyes.* The device takes the requests of a queue in
 //!    order and completes one before it begins the next, so everything before the used index in
 //!    guest memory is complete, and nothing behind it has begun except the first. The fresh
@@ -194,7 +196,8 @@ impl StatePage {
         //   fits (asserted above).
         // - `Page` consists of atomics only, so any bytes are a valid one, and other processes
         //   may write it at any time.
-        // - The file is not shortened while it is mapped: `sealed_memfd` seals it.
+        // - The file is not shortened while it is mapped: `sealed_memfd` seals it; for a file that
+        //   came from another process, that is the VMM, which has all power over this one anyway.
         unsafe { &*self.mapping.as_ptr().cast::<Page>() }
     }
 }

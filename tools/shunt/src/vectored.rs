@@ -28,7 +28,10 @@ pub(crate) fn transfer(
 ) -> io::Result<()> {
     let mut skip = 0;
     while !pieces.is_empty() {
-        let moved = transfer_some(direction, file, offset, pieces, skip)?;
+        let moved = match transfer_some(direction, file, offset, pieces, skip) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
+        };
         offset += moved as u64;
         skip += moved;
         while let Some(first) = pieces.first().filter(|first| first.len() <= skip) {
@@ -62,15 +65,11 @@ fn transfer_some(
             Direction::ToFile => libc::pwritev(fd, iovecs.as_ptr(), count, offset),
         }
     };
-    match moved {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        1.. => Ok(moved as usize),
-        _ => match io::Error::last_os_error() {
-            e if e.kind() == io::ErrorKind::Interrupted => {
-                transfer_some(direction, file, offset as u64, pieces, skip)
-            }
-            e => Err(e),
-        },
+    match (moved, direction) {
+        (0, Direction::FromFile) => Err(io::ErrorKind::UnexpectedEof.into()),
+        (0, Direction::ToFile) => Err(io::ErrorKind::WriteZero.into()),
+        (1.., _) => Ok(moved as usize),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -86,4 +85,65 @@ fn iovecs(pieces: &[VolatileSlice<'_>], mut skip: usize) -> Vec<libc::iovec> {
         skip = 0;
     }
     iovecs
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek, Write};
+
+    use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+
+    use super::*;
+
+    fn memory() -> GuestMemoryMmap {
+        GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap()
+    }
+
+    /// One byte here and there, more of them than one call takes.
+    fn scattered(memory: &GuestMemoryMmap) -> Vec<VolatileSlice<'_>> {
+        let piece = |i| memory.get_slice(GuestAddress(5 * i), 1).unwrap();
+        (0..2 * MAX_PIECES as u64 + 7).map(piece).collect()
+    }
+
+    #[test]
+    fn any_number_of_pieces_is_moved() {
+        let memory = memory();
+        let pieces = scattered(&memory);
+        let bytes: Vec<u8> = (0..pieces.len()).map(|i| (i % 251) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[99; 10]).unwrap();
+        file.write_all(&bytes).unwrap();
+        transfer(Direction::FromFile, &file, 10, &pieces).unwrap();
+        transfer(Direction::ToFile, &file, 5000, &pieces).unwrap();
+        let mut copy = Vec::new();
+        file.seek(io::SeekFrom::Start(5000)).unwrap();
+        file.read_to_end(&mut copy).unwrap();
+        assert_eq!(copy, bytes);
+    }
+
+    #[test]
+    fn a_transfer_goes_on_inside_a_piece() {
+        let memory = memory();
+        let pieces = [
+            memory.get_slice(GuestAddress(0), 8).unwrap(),
+            scattered(&memory)[9],
+        ];
+        for (skip, begin) in [(0, 0), (7, 7)] {
+            let iovecs = iovecs(&pieces, skip);
+            let base = pieces[0].ptr_guard().as_ptr().wrapping_add(begin);
+            assert_eq!(iovecs[0].iov_base.cast_const().cast(), base);
+            assert_eq!((iovecs[0].iov_len, iovecs[1].iov_len), (8 - begin, 1));
+        }
+    }
+
+    #[test]
+    fn a_file_that_ends_is_an_error() {
+        let memory = memory();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[1; 100]).unwrap();
+        let pieces = scattered(&memory);
+        let error = transfer(Direction::FromFile, &file, 0, &pieces).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert!(transfer(Direction::FromFile, &file, u64::MAX, &pieces).is_err());
+    }
 }

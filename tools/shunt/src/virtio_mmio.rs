@@ -2,8 +2,8 @@
 
 //! The virtio-mmio transport, version 2: virtio 1.3, section 4.2.
 //!
-//! All registers live in the [state page](crate::state). This file runs the queues,
-//! [`registers`] is the register file.
+//! All registers live in the [state page](crate::state). This file runs the queues; `registers` is
+//! the register file.
 
 mod registers;
 

@@ -125,6 +125,8 @@ impl Connection {
     /// KVM gets by `KVM_SET_IOREGION`; the VMM's own channel is made here. The device's ends are
     /// closed in this process, so that hanging up shows.
     ///
+    /// The device process before this one must be gone, or two would work on the same rings.
+    ///
     /// # Errors
     ///
     /// `BrokenPipe` or `ConnectionReset` when the process is gone, `InvalidInput` when guest

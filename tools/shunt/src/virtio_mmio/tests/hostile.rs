@@ -40,9 +40,9 @@ fn a_queue_that_cannot_be_is_refused() {
         (16, [DESCRIPTORS + 8, DRIVER_AREA, DEVICE_AREA]),
         (16, [DESCRIPTORS, DRIVER_AREA + 1, DEVICE_AREA]),
         (16, [DESCRIPTORS, DRIVER_AREA, DEVICE_AREA + 2]),
-        (16, [u64::MAX & !15, DRIVER_AREA, DEVICE_AREA]),
-        (16, [DESCRIPTORS, u64::MAX & !1, DEVICE_AREA]),
-        (16, [DESCRIPTORS, DRIVER_AREA, u64::MAX & !3]),
+        (16, [!15, DRIVER_AREA, DEVICE_AREA]),
+        (16, [DESCRIPTORS, !1, DEVICE_AREA]),
+        (16, [DESCRIPTORS, DRIVER_AREA, !3]),
     ] {
         let mut rig = Rig::new();
         rig.accept_features(1 << VIRTIO_F_VERSION_1);
