@@ -150,27 +150,35 @@ mod tests {
     use super::*;
     use std::{
         sync::{
-            atomic::{AtomicBool, AtomicU64, Ordering},
+            atomic::{AtomicU64, Ordering},
             mpsc,
         },
         thread,
+        time::Duration,
     };
 
     use shunt::{Operation, Width};
+
+    /// When a test that waits in vain fails.
+    const LIMIT: Duration = Duration::from_secs(20);
 
     /// Serves `lives` accesses, each with its name, and then dies.
     struct Fake {
         name: u64,
         lives: AtomicU64,
-        hung_up: AtomicBool,
+        hung_up: mpsc::Sender<()>,
     }
 
-    fn fake(name: u64, lives: u64) -> Arc<Fake> {
-        Arc::new(Fake {
+    /// A process, and what tells that its session was ended.
+    fn fake(name: u64, lives: u64) -> (Arc<Fake>, mpsc::Receiver<()>) {
+        let (hung_up, was_hung_up) = mpsc::channel();
+        let lives = AtomicU64::new(lives);
+        let fake = Fake {
             name,
-            lives: AtomicU64::new(lives),
-            hung_up: AtomicBool::new(false),
-        })
+            lives,
+            hung_up,
+        };
+        (Arc::new(fake), was_hung_up)
     }
 
     impl Process for Fake {
@@ -184,8 +192,7 @@ mod tests {
         }
 
         fn hang_up(&self) -> io::Result<()> {
-            self.hung_up.store(true, Ordering::SeqCst);
-            Ok(())
+            self.hung_up.send(()).map_err(io::Error::other)
         }
     }
 
@@ -197,69 +204,80 @@ mod tests {
         offset: 0,
     };
 
-    /// Starts an access on a thread of its own, which sends its result.
-    fn access(attachment: &Arc<Attachment<Fake>>) -> mpsc::Receiver<Result<u64, AccessError>> {
-        let (sender, receiver) = mpsc::channel();
-        let attachment = Arc::clone(attachment);
-        thread::spawn(move || {
-            let result = Registers::access(&*attachment, &READ);
-            sender.send(result.map(|reply| reply.data)).unwrap();
-        });
-        receiver
+    struct Access(mpsc::Receiver<Result<u64, AccessError>>);
+
+    impl Access {
+        /// Starts an access on a thread of its own.
+        fn start(attachment: &Arc<Attachment<Fake>>) -> Self {
+            let (sender, receiver) = mpsc::channel();
+            let attachment = Arc::clone(attachment);
+            thread::spawn(move || {
+                let result = Registers::access(&*attachment, &READ);
+                sender.send(result.map(|reply| reply.data)).unwrap();
+            });
+            Self(receiver)
+        }
+
+        fn result(self) -> Result<u64, AccessError> {
+            self.0
+                .recv_timeout(LIMIT)
+                .expect("the access waits in vain")
+        }
     }
 
     #[test]
     fn an_access_waits_for_the_first_process() {
         let attachment = Arc::new(Attachment::new());
-        let result = access(&attachment);
-        attachment.attach(fake(7, 1));
-        assert_eq!(result.recv().unwrap().unwrap(), 7);
+        let access = Access::start(&attachment);
+        let (process, _hung_up) = fake(7, 1);
+        attachment.attach(process);
+        assert_eq!(access.result().unwrap(), 7);
     }
 
     #[test]
     fn an_access_that_loses_its_process_repeats_with_the_next() {
         let attachment = Arc::new(Attachment::new());
-        let (first, second) = (fake(1, 0), fake(2, 1));
-        attachment.attach(Arc::clone(&first));
-        let result = access(&attachment);
+        let (first, hung_up) = fake(1, 0);
+        attachment.attach(first);
+        let access = Access::start(&attachment);
         // The supervisor learns of the death by the session's end, and attaches the next.
-        while !first.hung_up.load(Ordering::SeqCst) {
-            thread::yield_now();
-        }
+        hung_up.recv_timeout(LIMIT).unwrap();
+        let (second, _hung_up) = fake(2, 1);
         attachment.attach(second);
-        assert_eq!(result.recv().unwrap().unwrap(), 2);
+        assert_eq!(access.result().unwrap(), 2);
     }
 
     #[test]
     fn detach_of_a_former_process_does_not_touch_the_present_one() {
         let attachment = Arc::new(Attachment::new());
-        let (first, second) = (fake(1, 9), fake(2, 9));
+        let ((first, _), (second, second_hung_up)) = (fake(1, 9), fake(2, 9));
         attachment.attach(Arc::clone(&first));
+        // Its supervisor is gone, so the session cannot be ended: an error, and detached.
+        assert!(attachment.detach(&first).is_err());
+        attachment.attach(second);
         attachment.detach(&first).unwrap();
-        attachment.attach(Arc::clone(&second));
-        attachment.detach(&first).unwrap();
-        assert!(!second.hung_up.load(Ordering::SeqCst));
-        assert_eq!(access(&attachment).recv().unwrap().unwrap(), 2);
+        assert!(second_hung_up.try_recv().is_err());
+        assert_eq!(Access::start(&attachment).result().unwrap(), 2);
     }
 
     #[test]
-    fn close_ends_waiting_and_later_accesses_and_hangs_up() {
+    fn close_ends_waiting_and_later_accesses() {
         let attachment = Arc::new(Attachment::new());
-        let waiting = access(&attachment);
+        let waiting = Access::start(&attachment);
         attachment.close().unwrap();
-        assert!(matches!(
-            waiting.recv().unwrap(),
-            Err(AccessError::Stopping)
-        ));
-        let late = fake(3, 1);
-        attachment.attach(Arc::clone(&late));
-        let result = access(&attachment).recv().unwrap();
-        assert!(matches!(result, Err(AccessError::Stopping)));
+        assert!(matches!(waiting.result(), Err(AccessError::Stopping)));
+        let (late, _hung_up) = fake(3, 1);
+        attachment.attach(late);
+        let after = Access::start(&attachment).result();
+        assert!(matches!(after, Err(AccessError::Stopping)));
+    }
 
+    #[test]
+    fn close_ends_the_session() {
         let attachment = Attachment::new();
-        let process = fake(4, 1);
-        attachment.attach(Arc::clone(&process));
+        let (process, hung_up) = fake(4, 1);
+        attachment.attach(process);
         attachment.close().unwrap();
-        assert!(process.hung_up.load(Ordering::SeqCst));
+        hung_up.try_recv().unwrap();
     }
 }
