@@ -36,9 +36,10 @@
 //!    have switched them off).
 //!
 //! The argument needs accesses to be repeated, so it does not hold for posted writes: those that
-//! wait in a dead process's channel are gone. Posted `QueueNotify` and `InterruptACK` are still
-//! safe (4 and 5; an acknowledgement lost means one more interrupt is found pending), posted
-//! set-up of a queue is not.
+//! wait in a dead process's channel are gone. A posted `QueueNotify` is still safe (5), posted
+//! set-up of a queue is not. `InterruptACK` must never be posted, even if no process dies: 2
+//! relies on its being done before the driver looks at the rings. If it arrives later, it may
+//! clear the bit of an interrupt that announces what the driver has not seen.
 
 use std::fs::File;
 use std::io;
