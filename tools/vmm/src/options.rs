@@ -8,9 +8,60 @@ use clap::Parser;
 
 use crate::{boot::mp_table::MAX_CPUS, disk::spec::DiskSpec};
 
-/// Boots a Linux guest under KVM, with a serial console on stdin and stdout.
+/// What `--help` says after the options.
+const MANUAL: &str = "\
+Disks:
+  --disk image=FILE,dispatch=exit[,readonly]
+  --disk socket=PATH,dispatch=exit-ipc[,notify=register|ioeventfd]
+  --disk socket=PATH,dispatch=ioregion[,notify=register|ioeventfd]
+         [,channel=seqpacket|stream|pipe][,posted=on|off]
+
+  Each is a virtio-blk device behind a page of virtio-mmio registers: /dev/vda, /dev/vdb, ...
+  in this order, 9 at most. dispatch says who handles the guest's register accesses:
+
+  exit      the VMM, which serves the image itself
+  exit-ipc  a device process, which gets each access from the VMM
+  ioregion  a device process, which gets each access from KVM; needs ioregion.ko
+
+  A device process (shunt-blk) connects to the Unix socket at PATH. The VMM says on stderr when
+  it listens there; the guest waits at its first access until a process has connected. When a
+  process dies, the guest waits for the next one at the same socket, and notices nothing.
+
+  notify    how the guest tells of new requests: by a register write like any other, or by an
+            eventfd that KVM signals [default: register]
+  channel   what carries accesses from KVM to the device process [default: seqpacket]
+  posted    on: the guest does not wait until a notification has been read [default: off]
+
+Console:
+  The guest's serial port is on stdin and stdout. On a terminal, Ctrl-A x ends the VMM, and
+  Ctrl-A Ctrl-A is a Ctrl-A for the guest.
+
+Command line:
+  The guest gets what the machine itself needs (no ACPI, no PCI, the reset line, the disks),
+  then TEXT, so TEXT has the last word.
+
+Exit status:
+  0  the guest reset or shut down the machine: reboot, a triple fault, or a panic with panic=-1.
+     A halted guest goes on waiting; let it reboot instead
+  1  anything else, with the reason on stderr: a signal or Ctrl-A x, an error of the set-up,
+     an exit that KVM cannot go on from (with the registers)
+  2  a bad option
+
+Report:
+  {\"outcome\": text,
+   \"vcpus\": [for each, how often KVM_RUN came back to the VMM, by reason],
+   \"disks\": [{\"address\", \"irq\", \"dispatch\", \"processes\": device processes attached,
+              \"counters\": what the device counted, register accesses by their way there}]}
+
+Example:
+  shunt-vmm --kernel vmlinux --cmdline \"console=ttyS0 panic=-1 root=/dev/vda\" \\
+            --cpus 2 --disk socket=/run/disk,dispatch=ioregion
+  and elsewhere, once it listens:
+  shunt-blk --connect /run/disk --image root.ext4";
+
+/// Boots a Linux guest under KVM, with a serial console and virtio disks.
 #[derive(Debug, Parser)]
-#[command(name = "shunt-vmm", version)]
+#[command(name = "shunt-vmm", version, after_help = MANUAL)]
 pub(crate) struct Options {
     /// The guest's kernel: an ELF image (vmlinux, boots fastest) or a bzImage
     #[arg(long, value_name = "FILE")]
@@ -32,7 +83,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_CPUS)))]
     pub(crate) cpus: u8,
 
-    /// A virtio-blk disk (repeatable; see below)
+    /// A disk, see below; may be given several times
     #[arg(long = "disk", value_name = "SPEC")]
     pub(crate) disks: Vec<DiskSpec>,
 
