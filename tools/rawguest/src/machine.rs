@@ -54,24 +54,15 @@ impl Machine {
                 .map_err(Error::kvm("KVM_CREATE_IRQCHIP"))?;
         }
         let ram = Arc::new(Ram::new()?);
-        let slot = kvm_userspace_memory_region {
-            slot: RAM_SLOT,
-            flags: 0,
-            guest_phys_addr: 0,
-            memory_size: RAM_SIZE as u64,
-            userspace_addr: ram.host_address(),
-        };
-        // SAFETY: the mapping is RAM_SIZE bytes long. The machine and every vCPU hold `ram`, so
-        // it stays mapped as long as a guest can run.
-        unsafe { fd.set_user_memory_region(slot) }
-            .map_err(Error::kvm("KVM_SET_USER_MEMORY_REGION"))?;
-        Ok(Self {
+        let machine = Self {
             kvm,
             fd: Arc::new(fd),
             ram,
             irqchip,
             vcpus: Cell::new(0),
-        })
+        };
+        machine.show_ram(RAM_SLOT, 0)?;
+        Ok(machine)
     }
 
     /// The VM's file descriptor, for regions, ioeventfds and memory slots.
@@ -82,6 +73,38 @@ impl Machine {
     /// The guest's RAM.
     pub fn ram(&self) -> &Arc<Ram> {
         &self.ram
+    }
+
+    /// Makes the RAM appear (once more) at a page-aligned address, as memory slot `slot`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] when KVM refuses.
+    pub fn show_ram(&self, slot: u32, address: u64) -> Result<()> {
+        self.set_slot(slot, address, RAM_SIZE as u64)
+    }
+
+    /// Removes a memory slot.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] when KVM refuses.
+    pub fn remove_slot(&self, slot: u32) -> Result<()> {
+        self.set_slot(slot, 0, 0)
+    }
+
+    fn set_slot(&self, slot: u32, guest_phys_addr: u64, memory_size: u64) -> Result<()> {
+        let slot = kvm_userspace_memory_region {
+            slot,
+            flags: 0,
+            guest_phys_addr,
+            memory_size,
+            userspace_addr: self.ram.host_address(),
+        };
+        // SAFETY: the mapping is RAM_SIZE bytes long, and no slot is larger. The machine and
+        // every vCPU hold `ram`, so it stays mapped as long as a guest can run.
+        unsafe { self.fd.set_user_memory_region(slot) }
+            .map_err(Error::kvm("KVM_SET_USER_MEMORY_REGION"))
     }
 
     /// Creates the next vCPU, ready to run `program` with all registers zero.

@@ -6,11 +6,17 @@ use crate::suite::Test;
 
 mod access;
 mod api;
+mod deassign;
 mod exits;
+mod failure;
 mod ioeventfd;
+mod kill;
+mod module;
 mod signals;
+mod slots;
 mod split;
 mod string;
+mod vcpus;
 
 /// All themes, simplest first.
 pub(crate) const THEMES: &[&[Test]] = &[
@@ -21,4 +27,10 @@ pub(crate) const THEMES: &[&[Test]] = &[
     split::TESTS,
     string::TESTS,
     signals::TESTS,
+    slots::TESTS,
+    deassign::TESTS,
+    failure::TESTS,
+    kill::TESTS,
+    vcpus::TESTS,
+    module::TESTS,
 ];

@@ -62,6 +62,9 @@ pub(crate) fn run_here(name: &str, context: &Context) -> ExitCode {
         eprintln!("there is no test {name}");
         return ExitCode::FAILURE;
     };
+    // Rust ignores SIGPIPE. A test shall die of one that KVM raises in its threads.
+    // SAFETY: the default action of a signal needs no handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     match test.attempt(context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

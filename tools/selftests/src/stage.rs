@@ -4,14 +4,16 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use ioregion_wire::frame::Command;
 use rawguest::{Exit, Kicker, Vcpu};
 
 use crate::channel::{self, DeviceEnd};
+use crate::tasks;
 
 /// Whether signals hit the vCPU while it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +113,62 @@ fn serve(
         }
     }
     Ok(log)
+}
+
+/// A vCPU that runs in a thread of its own.
+pub(crate) struct Running<'a> {
+    thread: libc::pid_t,
+    kicker: Kicker,
+    returned: &'a AtomicBool,
+}
+
+impl Running<'_> {
+    /// Returns when the vCPU is blocked in `KVM_RUN`.
+    pub(crate) fn wait_until_asleep(&self) -> Result<()> {
+        tasks::wait_in_kvm_run(self.thread)
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn kick(&self) {
+        self.kicker.kick();
+    }
+
+    /// Fails the test when `KVM_RUN` has returned.
+    pub(crate) fn expect_waiting(&self) -> Result<()> {
+        ensure!(
+            !self.returned.load(Ordering::SeqCst),
+            "the vCPU did not wait for the device"
+        );
+        Ok(())
+    }
+}
+
+/// One `KVM_RUN` in another thread, while `work` plays the device and the VMM here. Returns what
+/// both returned.
+pub(crate) fn while_running<T>(
+    vcpu: &mut Vcpu,
+    work: impl FnOnce(&Running) -> Result<T>,
+) -> Result<(Exit, T)> {
+    let returned = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        let runner = scope.spawn(move || -> Result<Exit> {
+            sender.send((tasks::this_thread(), Kicker::for_this_thread(vcpu)?))?;
+            let exit = vcpu.run();
+            returned.store(true, Ordering::SeqCst);
+            Ok(exit?)
+        });
+        let (thread, kicker) = receiver.recv().context("the vCPU's thread is gone")?;
+        let done = or_die(work(&Running {
+            thread,
+            kicker,
+            returned,
+        }));
+        let exit = runner
+            .join()
+            .map_err(|_| anyhow::anyhow!("the vCPU's thread panicked"))??;
+        Ok((exit, done))
+    })
 }
 
 /// The value, or else the end of the test: for threads on which a vCPU in `KVM_RUN` depends,

@@ -346,8 +346,8 @@ fn run_crossing(
     }
     let mut vcpu = machine.add_vcpu(program)?;
     let ((), log) = play(&mut vcpu, &mut device, signals, memory, |driver| {
-        for half in 0..2 {
-            if pages[half].is_none() {
+        for (half, page) in pages.iter().enumerate() {
+            if page.is_none() {
                 check_eq!(driver.run()?, plain(half), "exit of half {half}");
                 driver
                     .vcpu

@@ -1,0 +1,561 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! Devices that die, hang up or lie: an exit that says what happened, and a guest that goes on.
+
+use anyhow::{ensure, Context as _, Result};
+use ioregion_wire::frame::{Reply, FRAME_SIZE};
+use ioregion_wire::uapi::{KvmIoregion, IOREGIONFD_FAILURE_SENT};
+use libc::{EPIPE, EPROTO};
+use rawguest::{Access, Asm, Exit, Machine, Mem, Reg, Vcpu, Width};
+
+use crate::channel::{self, DeviceEnd, KvmEnd, Transport, TRANSPORTS};
+use crate::check::check_eq;
+use crate::expect::Expected;
+use crate::guest::{expect_halt, read_command, read_once, sum_of_reads, write_once};
+use crate::region::{deassign, mmio, pio, posted, set, MMIO, PORT};
+use crate::stage::{play, while_running, Signals};
+use crate::suite::{tests, Context};
+
+tests!(
+    "failure",
+    Ioregion,
+    [
+        closed_before_a_read,
+        closed_before_a_write,
+        closed_before_a_posted_write,
+        closed_before_a_doorbell,
+        closed_before_a_port_access,
+        closed_after_the_command,
+        closed_after_a_write,
+        closed_after_half_a_reply,
+        reply_of_wrong_length,
+        reply_before_any_command,
+        one_reply_too_many,
+        part_of_a_reply_before_any_command,
+        nonblocking_later,
+        channel_stays_failed,
+        failed_channel_fails_every_region,
+        fresh_files_heal,
+        piece_of_an_odd_fragment,
+        second_half_over_a_page,
+    ]
+);
+
+const OFFSET: u64 = 8;
+const VALUE: u64 = 0x0102_0304;
+
+/// A failed read of 4 bytes at `OFFSET`.
+const READ: Expected = Expected {
+    access: Access::MmioRead {
+        address: MMIO + OFFSET,
+        len: 4,
+    },
+    offset: OFFSET,
+    size: 4,
+    data: 0,
+    done: 0,
+    error: EPIPE,
+    sent: false,
+};
+
+/// A failed write of `VALUE`, 4 bytes at `OFFSET`.
+fn write() -> Expected {
+    let data = (VALUE as u32).to_le_bytes().to_vec();
+    let access = Access::MmioWrite {
+        address: MMIO + OFFSET,
+        data,
+    };
+    Expected {
+        access,
+        data: VALUE,
+        ..READ
+    }
+}
+
+/// A region, and a vCPU that reads 4 bytes at `OFFSET` twice.
+fn reader(transport: Transport) -> Result<(Machine, KvmIoregion, Vcpu, DeviceEnd)> {
+    fixture(
+        transport,
+        &sum_of_reads(Width::Long, MMIO + OFFSET, 2),
+        |end| mmio(MMIO, 0x1000, end),
+    )
+}
+
+fn fixture(
+    transport: Transport,
+    program: &Asm,
+    region: impl FnOnce(&KvmEnd) -> KvmIoregion,
+) -> Result<(Machine, KvmIoregion, Vcpu, DeviceEnd)> {
+    let machine = Machine::new()?;
+    let (end, device) = channel::open(transport)?;
+    let region = region(&end);
+    set(machine.fd(), &region)?;
+    let vcpu = machine.add_vcpu(program)?;
+    Ok((machine, region, vcpu, device))
+}
+
+/// The VMM supplies the value of a failed read, and the guest sees it; the second read then
+/// fails at once with the same error, and the guest comes to its end.
+fn goes_on(vcpu: &mut Vcpu, region: &KvmIoregion, error: i32) -> Result<()> {
+    vcpu.supply(&(VALUE as u32).to_le_bytes());
+    Expected { error, ..READ }
+        .check(region, &vcpu.run()?)
+        .context("second read")?;
+    vcpu.supply(&1u32.to_le_bytes());
+    expect_halt(&vcpu.run()?)?;
+    check_eq!(
+        vcpu.reg(Reg::Si)?,
+        VALUE + 1,
+        "sum of what the VMM supplied"
+    );
+    Ok(())
+}
+
+fn closed_before_a_read(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let (_machine, region, mut vcpu, device) = reader(transport)?;
+        drop(device);
+        READ.check(&region, &vcpu.run()?)
+            .with_context(|| format!("{transport:?}"))?;
+        goes_on(&mut vcpu, &region, EPIPE)?;
+    }
+    Ok(())
+}
+
+fn closed_before_a_write(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let program = write_once(Width::Long, MMIO + OFFSET, VALUE);
+        let (_machine, region, mut vcpu, device) =
+            fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+        drop(device);
+        write()
+            .check(&region, &vcpu.run()?)
+            .with_context(|| format!("{transport:?}"))?;
+        expect_halt(&vcpu.run()?)?;
+    }
+    Ok(())
+}
+
+fn closed_before_a_posted_write(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let program = write_once(Width::Long, MMIO + OFFSET, VALUE);
+        let (_machine, region, mut vcpu, device) =
+            fixture(transport, &program, |end| posted(mmio(MMIO, 0x1000, end)))?;
+        drop(device);
+        write()
+            .check(&region, &vcpu.run()?)
+            .with_context(|| format!("{transport:?}"))?;
+        expect_halt(&vcpu.run()?)?;
+    }
+    Ok(())
+}
+
+fn closed_before_a_doorbell(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let program = write_once(Width::Long, MMIO + OFFSET, VALUE);
+        let (_machine, region, mut vcpu, device) = fixture(transport, &program, |end| {
+            posted(mmio(MMIO + OFFSET, 0, end))
+        })?;
+        drop(device);
+        Expected {
+            offset: 0,
+            size: 0,
+            data: 0,
+            ..write()
+        }
+        .check(&region, &vcpu.run()?)
+        .with_context(|| format!("{transport:?}"))?;
+        expect_halt(&vcpu.run()?)?;
+    }
+    Ok(())
+}
+
+fn closed_before_a_port_access(_: &Context) -> Result<()> {
+    let mut program = Asm::long();
+    program.mov(Reg::Dx, PORT.into()).mov(Reg::Ax, VALUE);
+    program.port_out(Width::Word).port_in(Width::Long).halt();
+    for transport in TRANSPORTS {
+        let (_machine, region, mut vcpu, device) =
+            fixture(transport, &program, |end| pio(PORT - 2, 8, end))?;
+        drop(device);
+        let data = (VALUE as u16).to_le_bytes().to_vec();
+        let out = Access::PortOut {
+            port: PORT,
+            size: 2,
+            data,
+        };
+        let data = Width::Word.mask(VALUE);
+        Expected {
+            access: out,
+            offset: 2,
+            size: 2,
+            data,
+            ..READ
+        }
+        .check(&region, &vcpu.run()?)?;
+        let access = Access::PortIn {
+            port: PORT,
+            size: 4,
+            count: 1,
+        };
+        Expected {
+            access,
+            offset: 2,
+            ..READ
+        }
+        .check(&region, &vcpu.run()?)?;
+        vcpu.supply(&0x600d_600du32.to_le_bytes());
+        expect_halt(&vcpu.run()?)?;
+        check_eq!(
+            vcpu.reg(Reg::Ax)?,
+            0x600d_600d,
+            "value supplied, {transport:?}"
+        );
+    }
+    Ok(())
+}
+
+fn closed_after_the_command(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let (_machine, region, mut vcpu, mut device) = reader(transport)?;
+        let (exit, ()) = while_running(&mut vcpu, |running| {
+            device.command()?;
+            running.wait_until_asleep()?;
+            drop(device);
+            Ok(())
+        })?;
+        Expected { sent: true, ..READ }
+            .check(&region, &exit)
+            .with_context(|| format!("{transport:?}"))?;
+        goes_on(&mut vcpu, &region, EPIPE)?;
+    }
+    Ok(())
+}
+
+fn closed_after_a_write(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let program = write_once(Width::Long, MMIO + OFFSET, VALUE);
+        let (_machine, region, mut vcpu, mut device) =
+            fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+        let (exit, ()) = while_running(&mut vcpu, |_| {
+            device.command()?;
+            drop(device);
+            Ok(())
+        })?;
+        Expected {
+            sent: true,
+            ..write()
+        }
+        .check(&region, &exit)
+        .with_context(|| format!("{transport:?}"))?;
+        expect_halt(&vcpu.run()?)?;
+    }
+    Ok(())
+}
+
+fn closed_after_half_a_reply(_: &Context) -> Result<()> {
+    for transport in [Transport::Stream, Transport::Pipes] {
+        let (_machine, region, mut vcpu, mut device) = reader(transport)?;
+        let (exit, ()) = while_running(&mut vcpu, |_| {
+            device.command()?;
+            device.send(&Reply { data: VALUE }.encode()[..FRAME_SIZE / 2])?;
+            drop(device);
+            Ok(())
+        })?;
+        Expected { sent: true, ..READ }
+            .check(&region, &exit)
+            .with_context(|| format!("{transport:?}"))?;
+        goes_on(&mut vcpu, &region, EPIPE)?;
+    }
+    Ok(())
+}
+
+fn reply_of_wrong_length(_: &Context) -> Result<()> {
+    for len in [1, 8, FRAME_SIZE - 1, FRAME_SIZE + 1, 2 * FRAME_SIZE] {
+        let (_machine, region, mut vcpu, mut device) = reader(Transport::Seqpacket)?;
+        let (exit, ()) = while_running(&mut vcpu, |_| {
+            device.command()?;
+            device.send(&vec![0xff; len])
+        })?;
+        Expected {
+            error: EPROTO,
+            sent: true,
+            ..READ
+        }
+        .check(&region, &exit)
+        .with_context(|| format!("reply of {len} bytes"))?;
+        goes_on(&mut vcpu, &region, EPROTO)?;
+    }
+    Ok(())
+}
+
+/// A failure with EPROTO, whose SENT flag tells whether the device got `commands` commands or
+/// one more.
+fn check_unasked(exit: &Exit, region: &KvmIoregion, device: &mut DeviceEnd) -> Result<()> {
+    let Exit::Failure(failure) = exit else {
+        anyhow::bail!("got {exit:x?}, want a failure");
+    };
+    let sent = failure.details.flags & IOREGIONFD_FAILURE_SENT != 0;
+    Expected {
+        error: EPROTO,
+        sent,
+        ..READ
+    }
+    .check(region, exit)?;
+    check_eq!(
+        device.has_command()?,
+        sent,
+        "whether a command is there, as SENT says"
+    );
+    Ok(())
+}
+
+fn reply_before_any_command(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let (_machine, region, mut vcpu, mut device) = reader(transport)?;
+        device.reply(VALUE)?;
+        let exit = vcpu.run()?;
+        check_unasked(&exit, &region, &mut device).with_context(|| format!("{transport:?}"))?;
+        goes_on(&mut vcpu, &region, EPROTO)?;
+    }
+    Ok(())
+}
+
+fn part_of_a_reply_before_any_command(_: &Context) -> Result<()> {
+    for transport in [Transport::Stream, Transport::Pipes] {
+        let (_machine, region, mut vcpu, mut device) = reader(transport)?;
+        device.send(&[0xff; 7])?;
+        let exit = vcpu.run()?;
+        check_unasked(&exit, &region, &mut device).with_context(|| format!("{transport:?}"))?;
+        goes_on(&mut vcpu, &region, EPROTO)?;
+    }
+    Ok(())
+}
+
+/// The second reply is in the channel before the guest's second read.
+fn one_reply_too_many(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let (_machine, region, mut vcpu, mut device) = reader(transport)?;
+        // Both replies are there before the vCPU takes the first.
+        let (exit, ()) = while_running(&mut vcpu, |running| {
+            device.command()?;
+            running.kick();
+            Ok(())
+        })?;
+        check_eq!(exit, Exit::Interrupted, "exit");
+        device.reply(VALUE)?;
+        device.reply(0xbad)?;
+        let exit = vcpu.run()?;
+        check_unasked(&exit, &region, &mut device).with_context(|| format!("{transport:?}"))?;
+        vcpu.supply(&1u32.to_le_bytes());
+        expect_halt(&vcpu.run()?)?;
+        check_eq!(vcpu.reg(Reg::Si)?, VALUE + 1, "sum, {transport:?}");
+    }
+    Ok(())
+}
+
+/// Somebody sets `O_NONBLOCK` on a file that was blocking when the region was set: the vCPU
+/// still sleeps until the reply is there.
+fn nonblocking_later(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let machine = Machine::new()?;
+        let (end, mut device) = channel::open(transport)?;
+        set(machine.fd(), &mmio(MMIO, 0x1000, &end))?;
+        channel::set_nonblocking(end.read_fd(), true)?;
+        let mut vcpu = machine.add_vcpu(&read_once(Width::Long, MMIO + OFFSET))?;
+        let (exit, ()) = while_running(&mut vcpu, |running| {
+            check_eq!(
+                device.command()?,
+                read_command(Width::Long, OFFSET),
+                "command"
+            );
+            running.wait_until_asleep()?;
+            device.reply(VALUE)
+        })?;
+        expect_halt(&exit)?;
+        check_eq!(vcpu.reg(Reg::Ax)?, VALUE, "value, {transport:?}");
+    }
+    Ok(())
+}
+
+/// However often the guest tries, and though the device could answer again.
+fn channel_stays_failed(_: &Context) -> Result<()> {
+    let program = sum_of_reads(Width::Long, MMIO + OFFSET, 10);
+    let (_machine, region, mut vcpu, mut device) =
+        fixture(Transport::Seqpacket, &program, |end| {
+            mmio(MMIO, 0x1000, end)
+        })?;
+    let (exit, ()) = while_running(&mut vcpu, |_| {
+        device.command()?;
+        device.send(&[0xff; 5])
+    })?;
+    Expected {
+        error: EPROTO,
+        sent: true,
+        ..READ
+    }
+    .check(&region, &exit)?;
+    vcpu.supply(&1u32.to_le_bytes());
+    for n in 2..=10 {
+        Expected {
+            error: EPROTO,
+            ..READ
+        }
+        .check(&region, &vcpu.run()?)?;
+        check_eq!(device.has_command()?, false, "a command at access {n}");
+        vcpu.supply(&1u32.to_le_bytes());
+    }
+    expect_halt(&vcpu.run()?)?;
+    check_eq!(vcpu.reg(Reg::Si)?, 10, "sum of what the VMM supplied");
+    Ok(())
+}
+
+fn failed_channel_fails_every_region(_: &Context) -> Result<()> {
+    let mut program = Asm::long();
+    program
+        .mov(Reg::Bx, MMIO + OFFSET)
+        .load(Width::Long, Reg::Ax, Mem::At(Reg::Bx));
+    program
+        .mov(Reg::Bx, MMIO + 0x1000)
+        .load(Width::Byte, Reg::Ax, Mem::At(Reg::Bx))
+        .halt();
+    let machine = Machine::new()?;
+    let (end, mut device) = channel::open(Transport::Stream)?;
+    let region = mmio(MMIO, 0x1000, &end);
+    let other = KvmIoregion {
+        user_data: 9,
+        ..mmio(MMIO + 0x1000, 0x10, &end)
+    };
+    set(machine.fd(), &region)?;
+    set(machine.fd(), &other)?;
+    let mut vcpu = machine.add_vcpu(&program)?;
+    let (exit, ()) = while_running(&mut vcpu, |_| {
+        device.command()?;
+        drop(device);
+        Ok(())
+    })?;
+    Expected { sent: true, ..READ }.check(&region, &exit)?;
+    let access = Access::MmioRead {
+        address: MMIO + 0x1000,
+        len: 1,
+    };
+    Expected {
+        access,
+        offset: 0,
+        size: 1,
+        ..READ
+    }
+    .check(&other, &vcpu.run()?)?;
+    expect_halt(&vcpu.run()?)
+}
+
+fn fresh_files_heal(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let (machine, region, mut vcpu, device) = reader(transport)?;
+        drop(device);
+        READ.check(&region, &vcpu.run()?)?;
+        vcpu.supply(&(VALUE as u32).to_le_bytes());
+        deassign(machine.fd(), &region).context("deassign a region of a failed channel")?;
+        let (fresh_end, mut fresh_device) = channel::open(transport)?;
+        set(machine.fd(), &mmio(MMIO, 0x1000, &fresh_end)).context("set the region anew")?;
+        let (exit, log) = play(
+            &mut vcpu,
+            &mut fresh_device,
+            Signals::None,
+            |_| Ok(1),
+            |driver| driver.run(),
+        )?;
+        expect_halt(&exit)?;
+        check_eq!(
+            log,
+            [read_command(Width::Long, OFFSET)],
+            "commands, {transport:?}"
+        );
+        check_eq!(vcpu.reg(Reg::Si)?, VALUE + 1, "sum, {transport:?}");
+    }
+    Ok(())
+}
+
+/// 1 byte on the first page; on the second 7 as 4, 2 and 1. The device dies with the 2.
+fn piece_of_an_odd_fragment(_: &Context) -> Result<()> {
+    let program = read_once(Width::Quad, MMIO + 0xfff);
+    let (_machine, region, mut vcpu, mut device) =
+        fixture(Transport::Seqpacket, &program, |end| {
+            mmio(MMIO, 0x2000, end)
+        })?;
+    let (exit, ()) = while_running(&mut vcpu, |_| {
+        check_eq!(
+            device.command()?,
+            read_command(Width::Byte, 0xfff),
+            "first page"
+        );
+        device.reply(0x11)?;
+        check_eq!(
+            device.command()?,
+            read_command(Width::Long, 0x1000),
+            "second page"
+        );
+        device.reply(0x5544_3322)?;
+        check_eq!(
+            device.command()?,
+            read_command(Width::Word, 0x1004),
+            "second page"
+        );
+        drop(device);
+        Ok(())
+    })?;
+    Expected {
+        access: Access::MmioRead {
+            address: MMIO + 0x1000,
+            len: 7,
+        },
+        offset: 0x1004,
+        size: 2,
+        done: 4,
+        sent: true,
+        ..READ
+    }
+    .check(&region, &exit)?;
+    vcpu.supply_from(4, &[0x66, 0x77, 0x88]);
+    expect_halt(&vcpu.run()?)?;
+    check_eq!(vcpu.reg(Reg::Ax)?, 0x8877_6655_4433_2211, "value");
+    Ok(())
+}
+
+/// The first half is complete, and stays so.
+fn second_half_over_a_page(_: &Context) -> Result<()> {
+    let program = write_once(Width::Quad, MMIO + 0xffc, 0x8877_6655_4433_2211);
+    let (_machine, region, mut vcpu, mut device) =
+        fixture(Transport::Stream, &program, |end| mmio(MMIO, 0x2000, end))?;
+    let (exit, ()) = while_running(&mut vcpu, |_| {
+        let first = device.command()?;
+        ensure!(
+            first.offset == 0xffc,
+            "first half at offset {:#x}",
+            first.offset
+        );
+        device.reply(0)?;
+        let second = device.command()?;
+        ensure!(
+            second.offset == 0x1000,
+            "second half at offset {:#x}",
+            second.offset
+        );
+        drop(device);
+        Ok(())
+    })?;
+    let data = 0x8877_6655u32.to_le_bytes().to_vec();
+    let access = Access::MmioWrite {
+        address: MMIO + 0x1000,
+        data,
+    };
+    Expected {
+        access,
+        offset: 0x1000,
+        data: 0x8877_6655,
+        sent: true,
+        ..READ
+    }
+    .check(&region, &exit)?;
+    expect_halt(&vcpu.run()?)
+}
