@@ -15,14 +15,15 @@ cargo := cargo
 run   := $(cargo) run --quiet --release --manifest-path tools/Cargo.toml --package
 setup := $(run) setup --
 lab   := $(run) lab --
+wish  := $(if $(DEBUG),--debug) $(if $(REFRESH),--refresh)
 
-.PHONY: run test bench shell guest kernel modules check fmt host clean distclean help rust
+.PHONY: run test bench shell guest kernel modules check fmt host clean distclean help rust toolchain
 
 run: modules ## Boot host, module, device process and a Linux guest; verify the guest's disk
 	@$(lab) run
 
-test: modules ## Run every check and test; the last line sums up
-	@$(setup) test
+test: rust ## Run every check and test; the last line sums up
+	@$(setup) test $(wish)
 
 bench: modules ## Count instructions per access into out/bench/results.json
 	@$(lab) bench
@@ -34,7 +35,7 @@ guest: modules ## The console of a Linux guest (L2)
 	@$(lab) guest
 
 kernel: host ## Get, patch and build the kernel; link it as out/kernel
-	@$(setup) kernel $(if $(DEBUG),--debug) $(if $(REFRESH),--refresh)
+	@$(setup) kernel $(wish)
 
 modules: kernel ## Build the kernel modules into out/modules
 	@$(setup) modules
@@ -49,7 +50,11 @@ fmt: rust ## Format all Rust code
 host: rust ## Install what the machine lacks
 	@$(setup) host
 
-rust:
+# Compiles what the other targets run, with cargo's own progress.
+rust: toolchain
+	@$(cargo) build --release --manifest-path tools/Cargo.toml --package setup --package lab
+
+toolchain:
 	@tools/setup/bootstrap.sh
 
 clean: ## Remove what was built in the checkout

@@ -33,11 +33,14 @@ use entry::Entry;
 use recipe::Recipe;
 
 /// Which kernel is wanted.
+#[derive(clap::Args)]
 pub(crate) struct Wish {
-    /// With sanitizers and lock checking.
-    pub(crate) debug: bool,
-    /// From the newest source on offer, although one is cached.
-    pub(crate) refresh: bool,
+    /// Build the variant with sanitizers and lock checking
+    #[arg(long)]
+    debug: bool,
+    /// Ask the package archive for a newer source although one is cached
+    #[arg(long)]
+    refresh: bool,
 }
 
 /// Makes `out/kernel` the kernel of this checkout's patches and configuration.
@@ -46,7 +49,7 @@ pub(crate) struct Wish {
 ///
 /// There is no source, a patch does not apply, a requested configuration symbol cannot be
 /// had, or the build fails. What was begun is never taken for whole later.
-pub(crate) fn prepare(checkout: &Checkout, cache: &Cache, wish: Wish) -> Result<()> {
+pub(crate) fn prepare(checkout: &Checkout, cache: &Cache, wish: &Wish) -> Result<()> {
     let source = source::obtain(cache, wish.refresh)?;
     let tools = Toolchain::find(cache)?;
     let recipe = Recipe::read(checkout, &source, &tools, wish.debug)?;

@@ -4,15 +4,17 @@
 //!
 //! | layer | what runs | who counts |
 //! |---|---|---|
+//! | build | the machine, the kernel and the modules are made ready | one for each |
 //! | check | [`crate::check`] | the number of checks |
 //! | native | `cargo test` over the workspace | its `test result:` lines |
 //! | lab | `lab test` in virtual machines | the lab, in `out/test/lab.json` |
 
 use crate::cache::Cache;
-use crate::check;
 use crate::checkout::Checkout;
 use crate::command::logged;
+use crate::kernel::Wish;
 use crate::progress::Step;
+use crate::{check, host, kernel, modules};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -64,11 +66,12 @@ impl fmt::Display for Tally {
 /// # Errors
 ///
 /// The results cannot be recorded.
-pub(crate) fn all(checkout: &Checkout, cache: &Cache) -> Result<bool> {
+pub(crate) fn all(checkout: &Checkout, cache: &Cache, wish: &Wish) -> Result<bool> {
     let directory = checkout.path("out/test");
     crate::cache::fresh_dir(&directory)?;
     let mut sum = Tally::default();
-    let layers: [(&str, &dyn Fn() -> Result<Tally>); 3] = [
+    let layers: [(&str, &dyn Fn() -> Result<Tally>); 4] = [
+        ("build", &|| Ok(build(checkout, cache, wish))),
         ("check", &|| Ok(check::tally(checkout, cache))),
         ("native", &|| {
             native(checkout, &directory.join("native.log"))
@@ -89,6 +92,25 @@ pub(crate) fn all(checkout: &Checkout, cache: &Cache) -> Result<bool> {
     }
     println!("{sum}");
     Ok(sum.failed == 0)
+}
+
+/// What the other layers need. They run even if this fails and say what they miss.
+fn build(checkout: &Checkout, cache: &Cache, wish: &Wish) -> Tally {
+    let mut tally = Tally::default();
+    for result in [
+        host::prepare(cache),
+        kernel::prepare(checkout, cache, wish),
+        modules::build(checkout, cache),
+    ] {
+        match result {
+            Ok(()) => tally.passed += 1,
+            Err(error) => {
+                tally.failed += 1;
+                eprintln!("setup: {error:#}");
+            }
+        }
+    }
+    tally
 }
 
 /// The pure crates and userspace, tested as ordinary programs.

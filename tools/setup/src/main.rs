@@ -39,22 +39,15 @@ enum Action {
     /// Install packages, the Rust library source and bindgen
     Host,
     /// Get, patch, configure and build the kernel; link it as out/kernel
-    Kernel {
-        /// Build the variant with sanitizers and lock checking
-        #[arg(long)]
-        debug: bool,
-        /// Ask the package archive for a newer source although one is cached
-        #[arg(long)]
-        refresh: bool,
-    },
+    Kernel(kernel::Wish),
     /// Build the out-of-tree modules into out/modules
     Modules,
     /// Check formatting, lints, the patch series and the layer fences
     Check,
     /// Format the Rust code that Cargo does not know
     Format,
-    /// Run every test layer and sum up
-    Test,
+    /// Build everything, run every test layer and sum up
+    Test(kernel::Wish),
     /// Remove everything this tool has put into the cache
     Purge,
 }
@@ -80,13 +73,11 @@ fn dispatch(action: Action) -> Result<bool> {
     let checkout = Checkout::find()?;
     match action {
         Action::Host => host::prepare(&cache).map(|()| true),
-        Action::Kernel { debug, refresh } => {
-            kernel::prepare(&checkout, &cache, kernel::Wish { debug, refresh }).map(|()| true)
-        }
+        Action::Kernel(wish) => kernel::prepare(&checkout, &cache, &wish).map(|()| true),
         Action::Modules => modules::build(&checkout, &cache).map(|()| true),
         Action::Check => check::all(&checkout, &cache),
         Action::Format => check::format_kernel_code(&checkout).map(|()| true),
-        Action::Test => layers::all(&checkout, &cache),
+        Action::Test(wish) => layers::all(&checkout, &cache, &wish),
         Action::Purge => Ok(true),
     }
 }

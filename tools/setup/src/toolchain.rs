@@ -24,10 +24,11 @@ const FLAGS: [&str; 7] = [
 ];
 
 /// Variables that would lead the kernel's make elsewhere or belong to an outer make.
-const FOREIGN: [&str; 12] = [
+const FOREIGN: [&str; 13] = [
     "ARCH",
     "CC",
     "CROSS_COMPILE",
+    "DEBUG",
     "KBUILD_OUTPUT",
     "LD",
     "LLVM",
