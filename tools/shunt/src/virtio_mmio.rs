@@ -5,6 +5,7 @@
 //! All registers live in the [state page](crate::state). This file runs the queues; `registers` is
 //! the register file.
 
+mod half;
 mod registers;
 
 use std::sync::atomic::Ordering;

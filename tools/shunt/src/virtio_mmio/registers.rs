@@ -5,7 +5,7 @@
 //! Registers are 4 bytes wide at multiples of 4; an access of another kind reads zero or does
 //! nothing, and is counted. The configuration space takes any access.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use virtio_bindings::virtio_config::{
     VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER, VIRTIO_CONFIG_S_DRIVER_OK,
@@ -21,6 +21,7 @@ use crate::ring::Ring;
 use crate::state::QueueRegisters;
 use crate::virtio_device::VirtioDevice;
 
+use super::half::Half;
 use super::VirtioMmio;
 
 /// Bytes of guest memory that the registers and the configuration space take.
@@ -40,41 +41,6 @@ const DRIVER_STATUS: u32 = VIRTIO_CONFIG_S_ACKNOWLEDGE
     | VIRTIO_CONFIG_S_DRIVER_OK
     | VIRTIO_CONFIG_S_FEATURES_OK
     | VIRTIO_CONFIG_S_FAILED;
-
-/// One half of a 64-bit register.
-#[derive(Clone, Copy)]
-enum Half {
-    Low,
-    High,
-}
-
-impl Half {
-    /// The half that a selector register selects; there are but two.
-    fn selected(selector: u32) -> Option<Self> {
-        match selector {
-            0 => Some(Self::Low),
-            1 => Some(Self::High),
-            _ => None,
-        }
-    }
-
-    fn shift(self) -> u32 {
-        match self {
-            Self::Low => 0,
-            Self::High => 32,
-        }
-    }
-
-    fn of(self, value: u64) -> u32 {
-        (value >> self.shift()) as u32
-    }
-
-    /// Replaces this half. The device is the only writer, so load and store need not be one.
-    fn store(self, register: &AtomicU64, value: u32) {
-        let other = register.load(Ordering::Relaxed) & !(u64::from(u32::MAX) << self.shift());
-        register.store(other | u64::from(value) << self.shift(), Ordering::Relaxed);
-    }
-}
 
 impl<D: VirtioDevice> Device for VirtioMmio<D> {
     fn read(&mut self, offset: u64, width: Width) -> u64 {
