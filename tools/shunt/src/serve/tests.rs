@@ -2,135 +2,18 @@
 
 //! The serve loop, its other ends played by the test.
 
-use std::io::{Read, Write};
-use std::thread::JoinHandle;
+mod rig;
 
-use ioregion_wire::frame::{Command, Operation, Reply, Width, FRAME_SIZE};
-use rustix::net::{socketpair, AddressFamily, SocketFlags, SocketType};
-use vm_memory::{GuestAddress, GuestMemoryMmap};
+use std::io::Write;
+
+use ioregion_wire::frame::{Command, Width, FRAME_SIZE};
+use rustix::event::{poll, PollFd, PollFlags};
+use rustix::fs::Timespec;
 
 use super::*;
-use crate::channel::{pair, Endpoint, Transport};
+use crate::channel::Transport;
 
-const TRANSPORTS: [Transport; 3] = [Transport::Seqpacket, Transport::Stream, Transport::Pipe];
-
-/// Remembers what was written; reads count up, so that their order shows.
-#[derive(Debug, Default, PartialEq)]
-struct Log {
-    reads: u64,
-    writes: Vec<(u64, Width, u64)>,
-    events: Vec<usize>,
-    work_left: u32,
-}
-
-impl Device for Log {
-    fn read(&mut self, _: u64, _: Width) -> u64 {
-        self.reads += 1;
-        self.reads
-    }
-
-    fn write(&mut self, offset: u64, width: Width, value: u64) {
-        self.writes.push((offset, width, value));
-    }
-
-    fn notified(&mut self, index: usize) {
-        self.events.push(index);
-        self.work_left = 3;
-    }
-
-    fn work(&mut self) -> bool {
-        self.work_left = self.work_left.saturating_sub(1);
-        self.work_left > 0
-    }
-}
-
-/// A device being served, and everything at its other side.
-struct Served {
-    thread: JoinHandle<(Result<(), ServeError>, Log)>,
-    socket: OwnedFd,
-    ends: Vec<Endpoint>,
-    events: Vec<EventFd>,
-    state: StatePage,
-}
-
-impl Served {
-    fn over(transports: &[Transport]) -> Self {
-        let message = SocketType::SEQPACKET;
-        let (socket, device_socket) =
-            socketpair(AddressFamily::UNIX, message, SocketFlags::CLOEXEC, None).unwrap();
-        let (ends, device_ends): (Vec<_>, Vec<_>) = transports
-            .iter()
-            .map(|&transport| pair(transport).unwrap())
-            .unzip();
-        let origins = [Origin::Kvm, Origin::Vmm].into_iter().cycle();
-        let events: Vec<_> = (0..2).map(|_| EventFd::new(0).unwrap()).collect();
-        let state = StatePage::create().unwrap();
-        let session = Session {
-            memory: GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 4096)]).unwrap(),
-            state: state.clone(),
-            interrupt: EventFd::new(0).unwrap(),
-            events: events
-                .iter()
-                .map(|event| event.try_clone().unwrap())
-                .collect(),
-            channels: origins.zip(device_ends).collect(),
-            socket: device_socket,
-        };
-        let thread = std::thread::spawn(move || {
-            let mut log = Log::default();
-            (serve(session, &mut log), log)
-        });
-        Self {
-            thread,
-            socket,
-            ends,
-            events,
-            state,
-        }
-    }
-
-    /// Hangs up; the session must have ended well.
-    fn end(self) -> Log {
-        drop(self.socket);
-        let (result, log) = self.thread.join().unwrap();
-        result.unwrap();
-        log
-    }
-
-    /// The session must end by itself.
-    fn error(self) -> ServeError {
-        self.thread.join().unwrap().0.unwrap_err()
-    }
-}
-
-fn read_command() -> Command {
-    Command {
-        operation: Operation::Read,
-        width: Width::Long,
-        expects_reply: true,
-        user_data: 0,
-        offset: 0,
-    }
-}
-
-fn write_command(value: u64, expects_reply: bool) -> Command {
-    Command {
-        operation: Operation::Write(value),
-        expects_reply,
-        offset: 8,
-        ..read_command()
-    }
-}
-
-fn send(end: &Endpoint, command: &Command) {
-    end.writer().write_all(&command.encode()).unwrap();
-}
-
-fn receive(end: &Endpoint) -> u64 {
-    let mut frame = [0; FRAME_SIZE];
-    end.reader().read_exact(&mut frame).unwrap();
-    Reply::decode(&frame).data
-}
+use rig::*;
 
 #[test]
 fn every_transport_carries_accesses() {
@@ -252,6 +135,22 @@ fn a_reply_that_nobody_awaits_any_more_ends_the_channel() {
         send(&gone, &read_command());
         drop(gone);
         served.ends[0].exchange(&read_command()).unwrap();
+        served.end();
+    }
+}
+
+#[test]
+fn a_channel_that_hung_up_is_let_go() {
+    for transport in [Transport::Seqpacket, Transport::Stream] {
+        let served = Served::over(&[transport]);
+        let end = &served.ends[0];
+        rustix::net::shutdown(end.write_fd(), rustix::net::Shutdown::Write).unwrap();
+        let mut fds = [PollFd::new(end.reader(), PollFlags::RDHUP)];
+        let deadline = Timespec {
+            tv_sec: 20,
+            tv_nsec: 0,
+        };
+        assert_eq!(poll(&mut fds, Some(&deadline)).unwrap(), 1, "{transport:?}");
         served.end();
     }
 }

@@ -66,11 +66,11 @@ fn a_request_that_cannot_be_stops_the_device() {
         ),
         (
             "loop",
-            Box::new(|rig| rig.descriptor(DESCRIPTORS, BUFFER, 6, NEXT, 0)),
+            Box::new(move |rig| rig.descriptor(second, BUFFER, 64, WRITE | NEXT, 1)),
         ),
         (
             "next out of the table",
-            Box::new(|rig| rig.descriptor(DESCRIPTORS, BUFFER, 6, NEXT, 99)),
+            Box::new(move |rig| rig.descriptor(second, BUFFER, 64, WRITE | NEXT, 99)),
         ),
         (
             "outside memory",
@@ -122,7 +122,8 @@ fn a_request_that_cannot_be_stops_the_device() {
             "loop in indirect table",
             Box::new(move |rig| {
                 rig.descriptor(DESCRIPTORS, table, 32, INDIRECT, 0);
-                rig.descriptor(table, BUFFER, 1, NEXT, 0);
+                rig.descriptor(table, BUFFER, 6, NEXT, 1);
+                rig.descriptor(table + 16, BUFFER, 64, WRITE | NEXT, 1);
             }),
         ),
     ];
