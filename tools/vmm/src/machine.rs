@@ -24,7 +24,7 @@ use crate::{
     options::Options,
     report::{DiskReport, ExitCounts, Report},
     stop::{Outcome, Stop},
-    vcpu::{self, Kick, Shared, VcpuThread},
+    vcpu::{self, install_kick_handler, Shared, VcpuThread},
 };
 
 /// What this machine wants Linux to know: there is no ACPI, PCI or keyboard controller to look for
@@ -116,7 +116,7 @@ impl Machine {
     /// Runs the vCPUs and the disks' supervisors until the machine stops; this thread is the
     /// console's. Whatever happens, every thread is joined.
     fn run(self) -> Result<(Vec<ExitCounts>, Vec<DiskReport>)> {
-        Kick::install_handler()?;
+        install_kick_handler()?;
         let vcpus = thread::scope(|scope| {
             let stop = &self.shared.stop;
             for disk in &self.disks {

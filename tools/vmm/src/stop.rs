@@ -3,7 +3,7 @@
 //! How the machine ends: the first reason wins, and everybody who waits can see it coming.
 //!
 //! [`Stop::event`] becomes readable and stays so. Threads that block in `poll` add it to what
-//! they poll for; vCPU threads are kicked by the machine ([`crate::vcpu::Kick`]).
+//! they poll for; vCPU threads are kicked by the machine ([`crate::vcpu::VcpuThread::kick`]).
 
 use std::{sync::OnceLock, thread};
 
