@@ -26,9 +26,9 @@
 //!    so it finds what that interrupt announced.
 //! 2. Registers live in the state page, requests in guest memory; the fresh process continues
 //!    from both. Why no request is lost or visible twice: [`shunt::state`].
-//! 3. A vCPU whose access failed blocks in an [`attachment`] until there is a
-//!    fresh process; the guest's other vCPUs run on. A process that is gone is recognised by its
-//!    own end of the channel, so the vCPU that notices first needs not wait for the supervisor.
+//! 3. A vCPU whose access failed blocks in its disk's [`attachment`] until there is a fresh
+//!    process; the guest's other vCPUs run on. A process that is gone is recognised by its own
+//!    end of the channel, so the vCPU that notices first need not wait for the supervisor.
 //! 4. KVM's region is removed before the next process gets one, with a fresh channel: nothing
 //!    that the dead one left in the old channel reaches its successor.
 //!
