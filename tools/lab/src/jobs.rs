@@ -11,16 +11,22 @@ pub(crate) mod test;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use l1::job::Job;
+use l1::scenario::{Report, Scenario, SCENARIOS};
 
-use crate::boot::{boot, Outcome};
+use crate::boot::boot;
 use crate::images::{self, Images};
-use crate::out::Places;
+use crate::out::{self, Places};
 use crate::qemu::{self, Accelerator, Console, Machine};
+use crate::report;
 
 /// A KVM that works boots L1 in a second or two.
 const TRIAL: Duration = Duration::from_secs(20);
+
+/// A guest takes five seconds or so, on a busy machine many times that; L1 itself gives
+/// up on a guest that hangs.
+const GUEST: Duration = Duration::from_secs(150);
 
 /// Everything that a job starts from.
 pub(crate) struct Lab {
@@ -83,16 +89,56 @@ impl Lab {
         }
     }
 
-    /// Boots one L1 with two CPUs for `job` and follows it to its end.
-    pub(crate) fn boot(
-        &self,
-        job: &Job,
-        name: &str,
-        directory: &Path,
-        limit: Duration,
-    ) -> Result<Outcome> {
-        boot(&self.machine(job, 2, directory), name, limit)
+    /// Boots the guests of these scenarios, as many CPUs at a time as they ask for, with
+    /// logs and `report.json` in the directory `name`.
+    ///
+    /// # Errors
+    ///
+    /// L1 cannot be booted or a result cannot be written.
+    pub(crate) fn guests(&self, name: &str, scenarios: &[&Scenario]) -> Result<Guests> {
+        let mut guests = Guests::default();
+        for cpus in [1, 2] {
+            let alike = scenarios.iter().filter(|scenario| scenario.cpus == cpus);
+            let alike: Vec<&Scenario> = alike.copied().collect();
+            if alike.is_empty() {
+                continue;
+            }
+            let directory = self.places.out(&format!("{name}/{cpus}cpu"))?;
+            let names = alike.iter().map(|scenario| scenario.name.to_owned());
+            let job = Job::Scenarios(names.collect());
+            let limit = GUEST * alike.len() as u32;
+            let outcome = boot(&self.machine(&job, cpus, &directory), "guests", limit)?;
+            guests
+                .reports
+                .extend(report::judge(&alike, &outcome, self.images.files));
+            guests.failures.extend(outcome.failures);
+        }
+        let json = serde_json::to_string_pretty(&guests.reports)?;
+        let path = self.places.out(name)?.join("report.json");
+        out::write(&path, &format!("{json}\n"))?;
+        Ok(guests)
     }
+}
+
+/// What became of a set of guests.
+#[derive(Default)]
+pub(crate) struct Guests {
+    /// A report for each.
+    pub(crate) reports: Vec<Report>,
+    /// What was wrong with the L1s that they ran in.
+    pub(crate) failures: Vec<String>,
+}
+
+/// The scenario of this name.
+///
+/// # Errors
+///
+/// There is none; the message names those that there are.
+fn find(name: &str) -> Result<&'static Scenario> {
+    Scenario::find(name).with_context(|| {
+        let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        format!("no scenario {name:?}; there are {}", known.join(", "))
+    })
 }
 
 /// Says why a job failed; whether it did not.

@@ -44,7 +44,7 @@ struct Options {
 #[derive(Subcommand)]
 enum Job {
     /// Boot Linux guests from a disk served in each dispatch mode, and report
-    Run,
+    Run(jobs::run::Arguments),
     /// Run the kernel selftests and every guest scenario
     Test(jobs::test::Arguments),
     /// Count instructions per access, deterministically
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 fn work(options: Options) -> Result<bool> {
     let lab = Lab::prepare(options.places, options.accel)?;
     match options.job {
-        Job::Run => jobs::run::run(&lab),
+        Job::Run(arguments) => jobs::run::run(&lab, &arguments),
         Job::Test(arguments) => jobs::test::run(&lab, &arguments),
         Job::Bench(arguments) => jobs::bench::run(&lab, &arguments),
         Job::Shell => jobs::interactive::shell(&lab),

@@ -77,7 +77,8 @@ pub(crate) fn vmm(scenario: &Scenario, place: &Place, task: &str) -> Command {
     };
     let mut command = Command::new("/bin/shunt-vmm");
     command
-        .args(["--kernel", KERNEL, "--cpus", "2", "--memory", "128"])
+        .args(["--kernel", KERNEL, "--memory", "128", "--cpus"])
+        .arg(scenario.cpus.to_string())
         .arg("--cmdline")
         .arg(format!("{CMDLINE} shunt.guest={task}"))
         .arg("--disk")

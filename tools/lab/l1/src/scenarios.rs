@@ -18,7 +18,7 @@ use crate::image;
 use crate::results::Results;
 
 /// A guest that has not ended by then never will.
-const GUEST_TIME: Duration = Duration::from_secs(90);
+const GUEST_TIME: Duration = Duration::from_secs(120);
 
 /// What the guest's init puts before each line meant for us.
 const MARK: &str = "@shunt ";
@@ -81,6 +81,8 @@ struct Attempt<'a> {
     devices: Devices,
     kills: std::slice::Iter<'a, &'static str>,
     next_kill: Option<&'static str>,
+    /// What the VMM said last: the reason, should it fail.
+    last_words: String,
     report: Report,
 }
 
@@ -92,6 +94,7 @@ impl<'a> Attempt<'a> {
             devices: Devices::new(place)?,
             next_kill: kills.next().copied(),
             kills,
+            last_words: String::new(),
             report: Report {
                 scenario: scenario.name.to_owned(),
                 ..Report::default()
@@ -116,7 +119,11 @@ impl<'a> Attempt<'a> {
         self.report.seconds = start.elapsed().as_secs_f64();
         let finished = self.devices.finish();
         watched?;
-        ensure!(status.success(), "the VMM ended with {status}");
+        ensure!(
+            status.success(),
+            "the VMM ended with {status}: {}",
+            self.last_words
+        );
         finished?;
         let json = fs::read_to_string(place.report()).context("the VMM's report")?;
         self.report.vmm = Some(serde_json::from_str(&json).context("the VMM's report")?);
@@ -171,6 +178,7 @@ impl<'a> Attempt<'a> {
                     if self.scenario.is_remote() && guest::is_listening(&line) {
                         self.report.device_uid = Some(self.devices.start()?);
                     }
+                    self.last_words = line;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {

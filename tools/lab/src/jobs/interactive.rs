@@ -2,12 +2,11 @@
 
 //! `lab shell` and `lab guest`: L1 with a person at its console.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result};
 use clap::Args;
 use l1::job::Job;
-use l1::scenario::{Scenario, SCENARIOS};
 
-use super::Lab;
+use super::{find, Lab};
 use crate::qemu::{Console, Machine};
 
 /// Which guest.
@@ -24,7 +23,7 @@ pub(crate) struct Arguments {
 ///
 /// QEMU cannot be started.
 pub(crate) fn shell(lab: &Lab) -> Result<bool> {
-    attend(lab, &Job::Shell)
+    attend(lab, &Job::Shell, 2)
 }
 
 /// The console of an L2 guest.
@@ -33,21 +32,15 @@ pub(crate) fn shell(lab: &Lab) -> Result<bool> {
 ///
 /// There is no such scenario, or QEMU cannot be started.
 pub(crate) fn guest(lab: &Lab, arguments: &Arguments) -> Result<bool> {
-    let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
-    ensure!(
-        Scenario::find(&arguments.scenario).is_some(),
-        "no scenario {:?}; there are {}",
-        arguments.scenario,
-        known.join(", ")
-    );
-    attend(lab, &Job::Guest(arguments.scenario.clone()))
+    let scenario = find(&arguments.scenario)?;
+    attend(lab, &Job::Guest(scenario.name.to_owned()), scenario.cpus)
 }
 
-fn attend(lab: &Lab, job: &Job) -> Result<bool> {
+fn attend(lab: &Lab, job: &Job, cpus: u32) -> Result<bool> {
     let directory = lab.places.out("shell")?;
     let machine = Machine {
         console: Console::Terminal,
-        ..lab.machine(job, 2, &directory)
+        ..lab.machine(job, cpus, &directory)
     };
     eprintln!("Ctrl-A X ends QEMU.");
     let status = machine.command()?.status().context("starting QEMU")?;

@@ -2,37 +2,44 @@
 
 //! `lab run`: a guest per dispatch mode, and a report for the user.
 
-use std::time::Duration;
-
 use anyhow::Result;
-use l1::job::Job;
-use l1::scenario::SCENARIOS;
+use clap::Args;
+use l1::scenario::{Scenario, SCENARIOS};
 
-use super::{verdict, Lab};
-use crate::out;
+use super::{find, verdict, Lab};
 use crate::report;
 
-/// All guests together; a healthy run takes about a third of it.
-const LIMIT: Duration = Duration::from_secs(150);
+/// Which guests.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Scenarios of `lab test` [default: one for each dispatch mode, and one with kills]
+    scenarios: Vec<String>,
+}
+
+impl Arguments {
+    fn chosen(&self) -> Result<Vec<&'static Scenario>> {
+        if self.scenarios.is_empty() {
+            return Ok(SCENARIOS
+                .iter()
+                .filter(|scenario| scenario.in_run)
+                .collect());
+        }
+        self.scenarios.iter().map(|name| find(name)).collect()
+    }
+}
 
 /// Boots the guests and prints what became of them.
 ///
 /// # Errors
 ///
-/// L1 cannot be booted or a result cannot be written.
-pub(crate) fn run(lab: &Lab) -> Result<bool> {
-    let wanted = SCENARIOS.iter().filter(|scenario| scenario.in_run);
-    let names: Vec<String> = wanted.map(|scenario| scenario.name.to_owned()).collect();
-    let directory = lab.places.out("run")?;
-    let outcome = lab.boot(&Job::Scenarios(names.clone()), "guests", &directory, LIMIT)?;
-    let cases = report::judge(&names, &outcome, lab.images.files);
-    let json = serde_json::to_string_pretty(&cases)?;
-    out::write(&directory.join("report.json"), &format!("{json}\n"))?;
-    println!("{}", report::table(&cases));
-    let mut failures: Vec<String> = outcome.failures;
-    for case in &cases {
-        let named = |failure| format!("{}: {failure}", case.scenario);
-        failures.extend(case.failures.iter().map(named));
+/// There is no such scenario, L1 cannot be booted or a result cannot be written.
+pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
+    let guests = lab.guests("run", &arguments.chosen()?)?;
+    println!("{}", report::table(&guests.reports));
+    let mut failures = guests.failures;
+    for report in &guests.reports {
+        let named = |failure| format!("{}: {failure}", report.scenario);
+        failures.extend(report.failures.iter().map(named));
     }
     Ok(verdict(&failures))
 }

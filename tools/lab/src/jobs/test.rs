@@ -7,17 +7,15 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use l1::job::Job;
-use l1::scenario::SCENARIOS;
+use l1::scenario::{Scenario, SCENARIOS};
 use serde::Serialize;
 
 use super::Lab;
 use crate::boot::{boot, Outcome};
 use crate::ktap::{self, Test, Verdict};
 use crate::out;
-use crate::report;
 
-const SELFTESTS_LIMIT: Duration = Duration::from_secs(240);
-const SCENARIOS_LIMIT: Duration = Duration::from_secs(300);
+const SELFTESTS_LIMIT: Duration = Duration::from_secs(600);
 
 /// Which tests.
 #[derive(Args)]
@@ -102,19 +100,12 @@ fn selftests(lab: &Lab, cpus: u32) -> Result<Vec<Test>> {
 }
 
 fn guests(lab: &Lab) -> Result<Vec<Test>> {
-    let names: Vec<String> = SCENARIOS.iter().map(|s| s.name.to_owned()).collect();
-    let directory = lab.places.out("test/guests")?;
-    let job = Job::Scenarios(names.clone());
-    let outcome = lab.boot(&job, "guests", &directory, SCENARIOS_LIMIT)?;
-    let cases = report::judge(&names, &outcome, lab.images.files);
-    let json = serde_json::to_string_pretty(&cases)?;
-    out::write(&directory.join("report.json"), &format!("{json}\n"))?;
-    let mut tests: Vec<Test> = cases
-        .iter()
-        .map(|case| test(&format!("guest.{}", case.scenario), &case.failures))
-        .collect();
-    tests.push(whole("guest.boot", &outcome, &tests));
-    Ok(tests)
+    let scenarios: Vec<&Scenario> = SCENARIOS.iter().collect();
+    let guests = lab.guests("test/guests", &scenarios)?;
+    let tests = guests.reports.iter();
+    let tests = tests.map(|report| test(&format!("guest.{}", report.scenario), &report.failures));
+    let boot = test("guest.boot", &guests.failures);
+    Ok(tests.chain([boot]).collect())
 }
 
 fn test(name: &str, failures: &[String]) -> Test {

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! What a scenario promises beyond a guest that ended well: that all files were there, and
+//! that the disk's registers were dispatched the way it says and no other.
+
+use l1::scenario::{Dispatch, Report, Scenario};
+
+use super::VmmReport;
+
+/// Collects what does not hold.
+#[derive(Default)]
+struct Broken(Vec<String>);
+
+impl Broken {
+    fn unless(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(what());
+        }
+    }
+
+    fn equal<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, found: T, expected: T) {
+        self.unless(found == expected, || {
+            format!("{what}: {found:?}, should be {expected:?}")
+        });
+    }
+}
+
+/// Everything that the report of a guest shows to be otherwise than promised.
+pub(super) fn broken(scenario: &Scenario, report: &Report, files: u64) -> Vec<String> {
+    let mut broken = Broken::default();
+    check_files(report, files, &mut broken);
+    check_processes(scenario, report, &mut broken);
+    match VmmReport::of(report) {
+        Ok(vmm) => check_dispatch(scenario, report, &vmm, &mut broken),
+        Err(error) => broken.0.push(format!("{error:#}")),
+    }
+    broken.0
+}
+
+/// The files are those that the lab made the image with, seen from inside and outside.
+fn check_files(report: &Report, files: u64, broken: &mut Broken) {
+    let (Some(guest), Some(image)) = (&report.guest, &report.image) else {
+        broken.0.push("guest or image was not examined".to_owned());
+        return;
+    };
+    broken.equal("files verified by the guest", guest.files_verified, files);
+    broken.equal("original files in the image", image.files_original, files);
+    broken.equal(
+        "written files in the image",
+        image.files_written,
+        guest.files_written,
+    );
+    broken.unless(guest.files_written > 0, || {
+        "the guest wrote no file".to_owned()
+    });
+}
+
+fn check_processes(scenario: &Scenario, report: &Report, broken: &mut Broken) {
+    let processes = match scenario.is_remote() {
+        true => 1 + scenario.kill_at.len() as u32,
+        false => 0,
+    };
+    broken.equal("device processes", report.device_processes, processes);
+    let is_unprivileged = report.device_uid.is_some_and(|uid| uid != 0);
+    broken.unless(is_unprivileged == scenario.is_remote(), || {
+        format!("the device process ran as user {:?}", report.device_uid)
+    });
+}
+
+fn check_dispatch(scenario: &Scenario, report: &Report, vmm: &VmmReport, broken: &mut Broken) {
+    let disk = &vmm.disks[0];
+    let (counters, by) = (&disk.counters, disk.counters.accesses());
+    broken.equal(
+        "processes attached",
+        disk.processes,
+        report.device_processes.into(),
+    );
+    broken.equal("failed requests", counters.failed_requests, 0);
+    broken.equal("bad register accesses", counters.bad_accesses, 0);
+    broken.equal("resets demanded", counters.resets_demanded, 0);
+    let dies = !scenario.kill_at.is_empty();
+    // KVM hands over to the VMM only when an access failed because its process died.
+    let paths = (by.kvm > 0, by.vmm > 0, by.in_process > 0);
+    let as_promised = match scenario.dispatch {
+        Dispatch::Exit => paths == (false, false, true),
+        Dispatch::ExitIpc => paths == (false, true, false),
+        Dispatch::Ioregion if dies => paths.0 && !paths.2,
+        Dispatch::Ioregion => paths == (true, false, false),
+    };
+    broken.unless(as_promised, || format!("register accesses: {by:?}"));
+    let notified = (counters.notify_register > 0, counters.notify_eventfd > 0);
+    let by_event = scenario.options.contains(&"notify=ioeventfd");
+    broken.equal(
+        "notified by (register, eventfd)",
+        notified,
+        (!by_event, by_event),
+    );
+    if let Some(guest) = &report.guest {
+        // A redone request counts twice, so the device may have done more than the guest saw.
+        for (what, device, sectors) in [
+            ("read", counters.bytes_read, guest.sectors_read),
+            ("written", counters.bytes_written, guest.sectors_written),
+        ] {
+            broken.unless(device >= sectors * 512, || {
+                format!("the device has {what} {device} bytes, the guest {sectors} sectors")
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use l1::scenario::{GuestReport, ImageReport};
+    use serde_json::{json, Value};
+
+    const FILES: u64 = 488;
+
+    /// What a good run of the scenario `ioregion` reports.
+    fn good() -> Report {
+        Report {
+            scenario: "ioregion".into(),
+            guest: Some(GuestReport {
+                files_verified: FILES,
+                files_written: 16,
+                bytes_written: 4096,
+                sectors_read: 100,
+                sectors_written: 10,
+                manifest: String::new(),
+            }),
+            image: Some(ImageReport {
+                files_original: FILES,
+                files_written: 16,
+            }),
+            vmm: Some(json!({
+                "vcpus": [{"mmio": 1, "io": 200}],
+                "disks": [{"processes": 1, "counters": {
+                    "register_reads": {"kvm": 800, "vmm": 0, "in_process": 0},
+                    "register_writes": {"kvm": 1700, "vmm": 0, "in_process": 0},
+                    "bad_accesses": 0, "failed_requests": 0, "resets_demanded": 0,
+                    "bytes_read": 51200, "bytes_written": 5120,
+                    "notify_register": 800, "notify_eventfd": 0,
+                }}],
+            })),
+            device_processes: 1,
+            device_uid: Some(65534),
+            ..Report::default()
+        }
+    }
+
+    fn broken_in(name: &str, report: &Report) -> usize {
+        broken(Scenario::find(name).unwrap(), report, FILES).len()
+    }
+
+    #[test]
+    fn a_good_report_breaks_no_promise() {
+        assert_eq!(broken_in("ioregion", &good()), 0);
+    }
+
+    #[test]
+    fn another_way_than_promised_is_found() {
+        for name in ["exit", "exit-ipc", "ioregion-ioeventfd", "ioregion-kill"] {
+            assert!(broken_in(name, &good()) > 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn each_number_counts() {
+        let disk = "/disks/0/counters";
+        for (place, value) in [
+            (format!("{disk}/register_reads/vmm"), 1),
+            (format!("{disk}/register_writes/in_process"), 1),
+            (format!("{disk}/bad_accesses"), 1),
+            (format!("{disk}/failed_requests"), 1),
+            (format!("{disk}/resets_demanded"), 1),
+            (format!("{disk}/bytes_read"), 51199),
+            (format!("{disk}/bytes_written"), 5119),
+            (format!("{disk}/notify_register"), 0),
+            (format!("{disk}/notify_eventfd"), 1),
+            ("/disks/0/processes".to_owned(), 2),
+        ] {
+            let mut report = good();
+            let vmm = report.vmm.as_mut().unwrap();
+            *vmm.pointer_mut(&place).unwrap() = Value::from(value);
+            assert_eq!(broken_in("ioregion", &report), 1, "{place}");
+        }
+    }
+
+    #[test]
+    fn missing_parts_are_found() {
+        type Break = fn(&mut Report);
+        let breaks: [Break; 7] = [
+            |report| report.guest = None,
+            |report| report.image = None,
+            |report| report.vmm = None,
+            |report| report.guest.as_mut().unwrap().files_verified -= 1,
+            |report| report.image.as_mut().unwrap().files_written -= 1,
+            |report| report.device_uid = Some(0),
+            |report| report.device_processes = 0,
+        ];
+        for (number, broken) in breaks.iter().enumerate() {
+            let mut report = good();
+            broken(&mut report);
+            assert!(broken_in("ioregion", &report) > 0, "break {number}");
+        }
+    }
+}
