@@ -68,6 +68,12 @@ impl Vcpu {
         }
     }
 
+    /// KVM's own file descriptor, for a caller that counts instructions: its exits borrow from
+    /// `kvm_run` where [`Exit`] copies. [`Vcpu::run`] also deals with signals.
+    pub fn fd_mut(&mut self) -> &mut VcpuFd {
+        &mut self.fd
+    }
+
     /// Answers the read that the vCPU stopped at, from the first byte of the access; shorter
     /// data leaves the rest as it is. Does nothing when the last exit was not a read.
     pub fn supply(&mut self, data: &[u8]) {
