@@ -11,6 +11,7 @@ mod install;
 mod need;
 mod release;
 
+pub(crate) use install::install_by_name;
 pub(crate) use need::{libclang_directory, needs, Need};
 pub(crate) use release::release;
 

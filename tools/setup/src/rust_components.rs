@@ -9,29 +9,37 @@
 use crate::apt::{find_for_unpacking, upstream};
 use crate::cache::{fresh_dir, point_link, Cache};
 use crate::command::{find_program, output};
-use anyhow::{bail, Context, Result};
+use crate::host::{install_by_name, release};
+use anyhow::{anyhow, bail, Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A part of Rust: rustup's name for it and the file it brings below the sysroot.
+/// A part of Rust.
 struct Component {
+    /// rustup's name for it.
     name: &'static str,
+    /// Debian's package of it.
+    package: &'static str,
+    /// The file it brings below the sysroot.
     file: &'static str,
 }
 
 const LIBRARY: Component = Component {
     name: "rust-src",
+    package: "rust-src",
     file: "lib/rustlib/src/rust/library/core/src/lib.rs",
 };
 
 const TOOLS: [Component; 2] = [
     Component {
         name: "clippy",
+        package: "rust-clippy",
         file: "bin/clippy-driver",
     },
     Component {
         name: "rustfmt",
+        package: "rustfmt",
         file: "bin/rustfmt",
     },
 ];
@@ -44,43 +52,43 @@ const TOOLS: [Component; 2] = [
 /// was tried and what to do.
 pub(crate) fn prepare(cache: &Cache) -> Result<()> {
     let sysroot = PathBuf::from(output(Command::new("rustc").args(["--print", "sysroot"]))?.trim());
-    for tool in TOOLS {
-        if !sysroot.join(tool.file).exists() {
-            from_rustup(&tool, &sysroot).with_context(|| {
-                format!("{0} is missing; install the package of it that belongs to your rustc (rustup component add {0}, or rust-{0})", tool.name)
-            })?;
+    for component in TOOLS.iter().chain([&LIBRARY]) {
+        if !sysroot.join(component.file).exists() {
+            bring(cache, component, &sysroot)?;
         }
     }
-    if sysroot.join(LIBRARY.file).exists() {
+    Ok(())
+}
+
+/// Brings one component from where rustc came from.
+fn bring(cache: &Cache, component: &Component, sysroot: &Path) -> Result<()> {
+    if find_program("rustup").is_some() && from_rustup(component, sysroot) {
         return Ok(());
     }
-    let Err(rustup) = from_rustup(&LIBRARY, &sysroot) else {
-        return Ok(());
-    };
     let version = rustc_version()?;
-    from_debian(cache, &sysroot, &version).with_context(|| {
+    let result = if sysroot == Path::new("/usr") && release()?.is_debian() {
+        install_by_name(cache, component.package)
+    } else if component.name == LIBRARY.name {
+        from_debian(cache, sysroot, &version)
+    } else {
+        Err(anyhow!("rustup did not add it"))
+    };
+    result.with_context(|| {
         format!(
-            "the library source of rustc {version} is missing. rustup: {rustup:#}. \
-             Remedy: `rustup component add rust-src`, or unpack the source of exactly this version to {}",
-            sysroot.join("lib/rustlib/src/rust").display()
+            "{} of rustc {version} is missing. Remedy: `rustup component add {0}`, or bring {} of exactly this version",
+            component.name,
+            sysroot.join(component.file).display()
         )
     })
 }
 
-fn from_rustup(component: &Component, sysroot: &Path) -> Result<()> {
-    if find_program("rustup").is_none() {
-        bail!("rustup is not installed");
+/// Whether rustup could add the component to the toolchain in use.
+fn from_rustup(component: &Component, sysroot: &Path) -> bool {
+    let result = output(Command::new("rustup").args(["component", "add", component.name]));
+    if let Err(error) = &result {
+        eprintln!("setup: {error:#}");
     }
-    output(Command::new("rustup").args(["component", "add", component.name]))?;
-    if !sysroot.join(component.file).exists() {
-        bail!(
-            "rustup added {} elsewhere than {}",
-            component.name,
-            sysroot.display()
-        );
-    }
-    eprintln!("setup: added {} by rustup", component.name);
-    Ok(())
+    result.is_ok() && sysroot.join(component.file).exists()
 }
 
 /// Unpacks Debian's package of the same version into the cache and links it into the sysroot.

@@ -10,7 +10,7 @@ use crate::command::{find_program, logged};
 use crate::progress::Step;
 use anyhow::{bail, Context, Result};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// Installs the packages that bring what is missing.
@@ -22,7 +22,7 @@ use std::process::Command;
 pub(crate) fn packages(cache: &Cache, missing: &[&Need]) -> Result<()> {
     let log = cache.path("apt/install.log");
     fs::create_dir_all(cache.path("apt"))?;
-    apt_get(&log, &View::system(), &["update"], missing)?;
+    apt_get(&log, &View::system(), &["update"]).with_context(|| by_hand(missing))?;
     let (special, plain): (Vec<&Need>, Vec<&Need>) = missing
         .iter()
         .copied()
@@ -30,7 +30,7 @@ pub(crate) fn packages(cache: &Cache, missing: &[&Need]) -> Result<()> {
     let mut names: Vec<&str> = plain.iter().map(|need| need.package).collect();
     names.dedup();
     if !names.is_empty() {
-        install(&log, &View::system(), &names, missing)?;
+        install(&log, &View::system(), &names)?;
     }
     for need in special {
         let (view, offer) = choose(cache, need)?;
@@ -39,7 +39,7 @@ pub(crate) fn packages(cache: &Cache, missing: &[&Need]) -> Result<()> {
         if offer.suite.ends_with("-backports") {
             words.extend(["-t", &offer.suite]);
         }
-        install(&log, &view, &words, missing)?;
+        install(&log, &view, &words)?;
     }
     let still: Vec<&str> = missing
         .iter()
@@ -53,6 +53,26 @@ pub(crate) fn packages(cache: &Cache, missing: &[&Need]) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What somebody who may install packages has to do.
+fn by_hand(missing: &[&Need]) -> String {
+    let names: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    format!(
+        "packages are missing; as root: apt-get install {}",
+        names.join(" ")
+    )
+}
+
+/// Installs one package from what the machine's apt knows.
+///
+/// # Errors
+///
+/// We are not root and have no sudo, or apt fails.
+pub(crate) fn install_by_name(cache: &Cache, package: &str) -> Result<()> {
+    let _lock = cache.lock()?;
+    fs::create_dir_all(cache.path("apt"))?;
+    install(&cache.path("apt/install.log"), &View::system(), &[package])
 }
 
 /// Finds where a package comes from that the release may have too old.
@@ -73,14 +93,14 @@ fn choose(cache: &Cache, need: &Need) -> Result<(View, Offer)> {
     Ok((view, offer))
 }
 
-fn install(log: &Path, view: &View, words: &[&str], missing: &[&Need]) -> Result<()> {
+fn install(log: &Path, view: &View, words: &[&str]) -> Result<()> {
     let mut all = vec!["install", "--yes", "--no-install-recommends"];
     all.extend(words);
-    apt_get(log, view, &all, missing)
+    apt_get(log, view, &all)
 }
 
-fn apt_get(log: &Path, view: &View, words: &[&str], missing: &[&Need]) -> Result<()> {
-    let mut command = as_root(missing)?;
+fn apt_get(log: &Path, view: &View, words: &[&str]) -> Result<()> {
+    let mut command = as_root()?;
     command
         .args([
             "env",
@@ -102,19 +122,11 @@ fn apt_get(log: &Path, view: &View, words: &[&str], missing: &[&Need]) -> Result
 }
 
 /// A command that runs its arguments as root.
-fn as_root(missing: &[&Need]) -> Result<Command> {
+fn as_root() -> Result<Command> {
     if rustix::process::geteuid().is_root() {
         // `env` runs the rest; as the first word it makes both cases alike.
         return Ok(Command::new("env"));
     }
-    match find_program("sudo") {
-        Some(sudo) => Ok(Command::new::<PathBuf>(sudo)),
-        None => {
-            let names: Vec<&str> = missing.iter().map(|need| need.package).collect();
-            bail!(
-                "packages are missing, and without root or sudo they cannot be installed; as root: apt-get install {}",
-                names.join(" ")
-            )
-        }
-    }
+    let sudo = find_program("sudo").context("this user is not root and there is no sudo")?;
+    Ok(Command::new(sudo))
 }
