@@ -135,6 +135,33 @@ impl Asm {
         self.sized_access(width, &[opcode], reg as u8, to)
     }
 
+    /// `memory += reg`: a load and a store of the low `width`.
+    pub fn add_to(&mut self, width: Width, to: Mem, reg: Reg) -> &mut Self {
+        let opcode = if width == Width::Byte { 0x00 } else { 0x01 };
+        self.sized_access(width, &[opcode], reg as u8, to)
+    }
+
+    /// `rep movs`: Cx elements from memory at Si to memory at Di. Long mode.
+    pub fn rep_movs(&mut self, width: Width) -> &mut Self {
+        assert_eq!(self.mode, Mode::Long, "rep movs in real mode");
+        self.byte(REP);
+        match width {
+            Width::Byte => self.byte(0xa4),
+            Width::Word => self.emit(&[OPERAND_SIZE, 0xa5]),
+            Width::Long => self.byte(0xa5),
+            Width::Quad => self.emit(&[REX_W, 0xa5]),
+        }
+    }
+
+    /// Over and over, for ever.
+    pub fn endlessly(&mut self, body: impl FnOnce(&mut Self)) -> &mut Self {
+        let start = self.bytes.len();
+        body(self);
+        // The sign flag of 0 is clear.
+        self.register_pair(0x31, Reg::Ax, Reg::Ax);
+        self.jump_back(0x89, start)
+    }
+
     /// `movups xmm0, [from]`: 16 bytes, any alignment. Long mode.
     pub fn load_sse(&mut self, from: Mem) -> &mut Self {
         self.sse_access(&[0x0f, 0x10], from)

@@ -77,6 +77,8 @@ pub enum Exit {
 const IMMEDIATE_EXIT: usize = 1;
 /// Byte offset of `kvm_run.exit_reason`.
 const EXIT_REASON: usize = 8;
+/// Bytes of the union in `struct kvm_run`.
+const UNION_SIZE: usize = 256;
 /// `kvm_run.mmio`: phys_addr, data, len, is_write.
 const MMIO_DATA: usize = KVM_RUN_UNION_OFFSET + 8;
 const MMIO_LEN: usize = MMIO_DATA + 8;
@@ -123,6 +125,11 @@ impl RunPage<'_> {
             _ => return None,
         };
         self.0.get_mut(start..start + len)
+    }
+
+    pub(crate) fn scribble(&mut self, byte: u8) {
+        self.0[EXIT_REASON..EXIT_REASON + 4].fill(byte);
+        self.0[KVM_RUN_UNION_OFFSET..KVM_RUN_UNION_OFFSET + UNION_SIZE].fill(byte);
     }
 
     fn read_place(&self, access: &Access) -> Option<(usize, usize)> {

@@ -93,6 +93,12 @@ impl Vcpu {
         }
     }
 
+    /// Overwrites `kvm_run.exit_reason` and everything that describes the exit, as a VMM gone
+    /// mad could. The page of PIO data stays as it is.
+    pub fn scribble(&mut self, byte: u8) {
+        self.run_page().scribble(byte);
+    }
+
     /// `kvm_run.immediate_exit`: the next `KVM_RUN` completes what is pending and returns.
     pub fn set_immediate_exit(&mut self, on: bool) {
         self.fd.set_kvm_immediate_exit(u8::from(on));

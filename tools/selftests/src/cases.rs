@@ -15,7 +15,9 @@ mod module;
 mod signals;
 mod slots;
 mod split;
+mod stress;
 mod string;
+mod trust;
 mod vcpus;
 
 /// All themes, simplest first.
@@ -32,5 +34,7 @@ pub(crate) const THEMES: &[&[Test]] = &[
     failure::TESTS,
     kill::TESTS,
     vcpus::TESTS,
+    trust::TESTS,
+    stress::TESTS,
     module::TESTS,
 ];

@@ -33,6 +33,20 @@ pub(crate) struct KvmEnd {
 }
 
 impl KvmEnd {
+    /// The same open files under other numbers.
+    pub(crate) fn duplicate(&self) -> Result<Self> {
+        let write = self
+            .write
+            .as_ref()
+            .map(OwnedFd::try_clone)
+            .transpose()
+            .context("dup")?;
+        Ok(Self {
+            read: self.read.try_clone().context("dup")?,
+            write,
+        })
+    }
+
     pub(crate) fn read_fd(&self) -> RawFd {
         self.read.as_raw_fd()
     }

@@ -3,6 +3,9 @@
 //! Threads: where they run, and knowing that one sleeps in `KVM_RUN`.
 
 use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
 use std::thread;
 
 use anyhow::{ensure, Context, Result};
@@ -30,7 +33,24 @@ pub(crate) fn stay_on_one_cpu() -> Result<()> {
     ensure!(
         result == 0,
         "sched_setaffinity: {}",
-        std::io::Error::last_os_error()
+        io::Error::last_os_error()
+    );
+    Ok(())
+}
+
+/// Keeps SIGPIPE from the calling thread, for a device that writes to KVM's end after it is gone.
+pub(crate) fn spare_from_sigpipe() -> Result<()> {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initialises the set that the other calls use.
+    let errno = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGPIPE);
+        libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), ptr::null_mut())
+    };
+    ensure!(
+        errno == 0,
+        "pthread_sigmask: {}",
+        io::Error::from_raw_os_error(errno)
     );
     Ok(())
 }

@@ -6,13 +6,13 @@
 
 use anyhow::{Context as _, Result};
 use kvm_ioctls::{IoEventAddress, NoDatamatch};
-use rawguest::{Exit, Machine, Reg, Vcpu, Width};
+use rawguest::{Asm, Exit, Machine, Reg, Vcpu, Width};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::channel::{self, DeviceEnd, KvmEnd, Transport};
 use crate::check::check_eq;
 use crate::guest::{expect_halt, read_command, sum_of_reads, write_once};
-use crate::region::{deassign, mmio, posted, set, MMIO};
+use crate::region::{deassign, mmio, pio, posted, set, MMIO, PORT};
 use crate::stage::while_running;
 use crate::suite::{tests, Context};
 
@@ -21,6 +21,7 @@ tests!(
     Ioregion,
     [
         memory_slots_while_a_read_waits,
+        memory_slots_while_a_port_read_waits,
         memory_slots_while_a_write_waits_for_room,
         memory_over_the_region_while_a_read_waits,
         ioeventfds_while_a_read_waits,
@@ -74,6 +75,29 @@ fn memory_slots_while_a_read_waits(_: &Context) -> Result<()> {
         }
         Ok(())
     })
+}
+
+fn memory_slots_while_a_port_read_waits(_: &Context) -> Result<()> {
+    let mut program = Asm::long();
+    program
+        .mov(Reg::Dx, PORT.into())
+        .port_in(Width::Long)
+        .halt();
+    let machine = Machine::new()?;
+    let (end, mut device) = channel::open(Transport::Seqpacket)?;
+    set(machine.fd(), &pio(PORT, 4, &end))?;
+    let mut vcpu = machine.add_vcpu(&program)?;
+    let (exit, ()) = while_running(&mut vcpu, |running| {
+        device.command()?;
+        running.wait_until_asleep()?;
+        machine.show_ram(SLOT, ELSEWHERE)?;
+        machine.remove_slot(SLOT)?;
+        running.expect_waiting()?;
+        device.reply(VALUE)
+    })?;
+    expect_halt(&exit)?;
+    check_eq!(vcpu.reg(Reg::Ax)?, VALUE, "value");
+    Ok(())
 }
 
 fn ioeventfds_while_a_read_waits(_: &Context) -> Result<()> {

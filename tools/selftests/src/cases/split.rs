@@ -8,7 +8,7 @@
 use anyhow::{Context as _, Result};
 use ioregion_wire::frame::Command;
 use ioregion_wire::uapi::KvmIoregion;
-use rawguest::{Asm, Exit, Machine, Mem, Reg, Vcpu, Width};
+use rawguest::{ram, Asm, Exit, Machine, Mem, Reg, Vcpu, Width};
 
 use crate::channel::{self, DeviceEnd, Transport};
 use crate::check::check_eq;
@@ -26,6 +26,9 @@ tests!(
         unaligned_within_a_page,
         partly_outside_is_a_plain_exit,
         odd_fragments_go_in_aligned_pieces,
+        read_modify_write_is_two_commands,
+        string_move_is_a_command_for_each_element,
+        memory_hides_a_region,
         sixteen_bytes_are_two_commands,
         sixteen_bytes_over_a_page,
         page_crossing_same_region,
@@ -206,6 +209,84 @@ fn odd_fragments_go_in_aligned_pieces(_: &Context) -> Result<()> {
             check_eq!(log, want, "writes of {before}|{after} bytes");
         }
     }
+    Ok(())
+}
+
+fn read_modify_write_is_two_commands(_: &Context) -> Result<()> {
+    let mut program = Asm::long();
+    program.mov(Reg::Bx, MMIO + 8).mov(Reg::Ax, 5);
+    program
+        .add_to(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
+        .halt();
+    let (_machine, mut vcpu, mut device) = one_region(&program, PAGE)?;
+    let (exit, log) = play(
+        &mut vcpu,
+        &mut device,
+        Signals::EachCommand,
+        |_| Ok(37),
+        |driver| driver.run(),
+    )?;
+    expect_halt(&exit)?;
+    let commands = [
+        read_command(Width::Long, 8),
+        write_command(Width::Long, 8, 42),
+    ];
+    check_eq!(
+        log,
+        commands.map(|command| Command {
+            user_data: 1,
+            ..command
+        }),
+        "commands"
+    );
+    Ok(())
+}
+
+fn string_move_is_a_command_for_each_element(_: &Context) -> Result<()> {
+    for (element, count) in [(Width::Byte, 5), (Width::Quad, 3)] {
+        let mut program = Asm::long();
+        program
+            .mov(Reg::Si, MMIO + 8)
+            .mov(Reg::Di, ram::DATA)
+            .mov(Reg::Cx, count);
+        program.rep_movs(element).halt();
+        let (machine, mut vcpu, mut device) = one_region(&program, PAGE)?;
+        let (exit, log) = play(
+            &mut vcpu,
+            &mut device,
+            Signals::EachCommand,
+            memory,
+            |driver| driver.run(),
+        )?;
+        expect_halt(&exit)?;
+        let len = element.bytes() as u64;
+        let want: Vec<_> = (0..count)
+            .map(|n| Command {
+                user_data: 1,
+                ..read_command(element, 8 + n * len)
+            })
+            .collect();
+        check_eq!(log, want, "commands, {element:?}");
+        let bytes: Vec<_> = (0..count * len).map(|n| byte_at(1, 8 + n)).collect();
+        check_eq!(
+            machine.ram().read(ram::DATA, bytes.len())?,
+            bytes,
+            "RAM, {element:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Where there is a memory slot, the guest finds memory.
+fn memory_hides_a_region(_: &Context) -> Result<()> {
+    let machine = Machine::new()?;
+    let (end, device) = channel::open(Transport::Seqpacket)?;
+    set(machine.fd(), &region(ram::DATA, PAGE, 1, &end))?;
+    machine.ram().store(ram::DATA, 0x1234_5678u32)?;
+    let mut vcpu = machine.add_vcpu(&read_once(Width::Long, ram::DATA))?;
+    expect_halt(&vcpu.run()?)?;
+    check_eq!(vcpu.reg(Reg::Ax)?, 0x1234_5678, "value");
+    check_eq!(device.has_command()?, false, "the device got a command");
     Ok(())
 }
 

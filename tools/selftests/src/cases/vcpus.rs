@@ -22,6 +22,7 @@ tests!(
     [
         each_gets_its_own_replies,
         two_commands_in_flight,
+        duplicated_descriptor_is_the_same_channel,
         posted_write_is_before_what_follows_it,
         interrupted_vcpu_does_not_hold_up_another,
         interrupted_vcpu_finds_its_reply_later,
@@ -111,6 +112,27 @@ fn two_commands_in_flight(_: &Context) -> Result<()> {
             [value_at(FIRST), value_at(SECOND)],
             "values, {transport:?}"
         );
+    }
+    Ok(())
+}
+
+/// Two regions, the second set through duplicates of the first one's descriptors: one channel,
+/// one order of replies.
+fn duplicated_descriptor_is_the_same_channel(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let machine = Machine::new()?;
+        let (end, mut device) = channel::open(transport)?;
+        set(machine.fd(), &mmio(MMIO, 0x1000, &end))?;
+        set(
+            machine.fd(),
+            &mmio(MMIO + 0x1000, 0x1000, &end.duplicate()?),
+        )?;
+        let mut first = machine.add_vcpu(&read_once(Width::Long, MMIO + FIRST))?;
+        let mut second = machine.add_vcpu(&read_once(Width::Long, MMIO + 0x1000 + SECOND))?;
+        leave_pending(&mut first, &mut device, FIRST)?;
+        read_past_the_first(&mut second, &mut device)?;
+        expect_halt(&first.run()?)?;
+        check_eq!(first.reg(Reg::Ax)?, value_at(FIRST), "value, {transport:?}");
     }
     Ok(())
 }
