@@ -2,9 +2,9 @@
 
 //! A guest, whoever handles its accesses, and the loop around `KVM_RUN`.
 
-use anyhow::{bail, ensure, Context, Result};
-use kvm_ioctls::{IoEventAddress, NoDatamatch};
-use rawguest::{Access, Exit, Machine, Reg, Vcpu};
+use anyhow::{ensure, Context, Result};
+use kvm_ioctls::{IoEventAddress, NoDatamatch, VcpuExit};
+use rawguest::{Machine, Reg, Vcpu};
 use shunt::channel::{self, Endpoint, Transport};
 use shunt::ioregion::{set_region, Bus, Region};
 use vmm_sys_util::eventfd::EventFd;
@@ -89,12 +89,9 @@ impl Stage {
         };
         while sample.stamps.len() < stamps {
             sample.exits += 1;
-            match self.vcpu.run()? {
-                Exit::Access(Access::PortOut { port: MARKER, .. }) => {
-                    sample.stamps.push(clock::now())
-                }
-                Exit::Access(access) => self.vmm.complete(&access, &mut self.vcpu)?,
-                other => bail!("the guest stopped: {other:?}"),
+            match self.vcpu.fd_mut().run().context("KVM_RUN")? {
+                VcpuExit::IoOut(MARKER, _) => sample.stamps.push(clock::now()),
+                exit => self.vmm.complete(exit)?,
             }
         }
         Ok(sample)

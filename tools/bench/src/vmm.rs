@@ -3,9 +3,9 @@
 //! The VMM's part: what it does with the exits that reach it.
 
 use anyhow::{bail, Context, Result};
-use rawguest::{Access, Vcpu, Width};
+use kvm_ioctls::VcpuExit;
 use shunt::channel::Endpoint;
-use shunt::{Command, Operation};
+use shunt::{Command, Operation, Width};
 
 /// Who completes the accesses that `KVM_RUN` returns for.
 pub(crate) enum Vmm {
@@ -26,48 +26,53 @@ pub(crate) enum Vmm {
 }
 
 impl Vmm {
-    /// Completes one access.
-    pub(crate) fn complete(&mut self, access: &Access, vcpu: &mut Vcpu) -> Result<()> {
-        let value = match self {
-            Self::Nobody => bail!("an access came back to the VMM: {access:?}"),
-            Self::Alone { handled } => {
-                *handled += 1;
-                u64::from(*handled)
-            }
-            Self::Forwarding { channel, posted } => {
-                let command = command(access, *posted)?;
-                channel.exchange(&command).context("device process")?.data
-            }
-        };
-        if matches!(access, Access::MmioRead { .. } | Access::PortIn { .. }) {
-            vcpu.supply(&value.to_le_bytes());
+    /// Completes the access that is the reason for an exit.
+    pub(crate) fn complete(&mut self, exit: VcpuExit) -> Result<()> {
+        match exit {
+            VcpuExit::MmioRead(address, data) => self.read(address, data),
+            VcpuExit::IoIn(port, data) => self.read(port.into(), data),
+            VcpuExit::MmioWrite(address, data) => self.write(address, data),
+            VcpuExit::IoOut(port, data) => self.write(port.into(), data),
+            other => bail!("the guest stopped: {other:?}"),
+        }
+    }
+
+    fn read(&mut self, offset: u64, data: &mut [u8]) -> Result<()> {
+        let value = self.perform(offset, data.len(), Operation::Read)?;
+        for (to, from) in data.iter_mut().zip(value.to_le_bytes()) {
+            *to = from;
         }
         Ok(())
     }
-}
 
-/// The command that an ioregion would send.
-fn command(access: &Access, posted: bool) -> Result<Command> {
-    let (offset, bytes, operation) = match access {
-        Access::MmioRead { address, len } => (*address, *len, Operation::Read),
-        Access::MmioWrite { address, data } => (*address, data.len(), write(data)),
-        Access::PortIn { port, size, .. } => (u64::from(*port), *size, Operation::Read),
-        Access::PortOut { port, size, data } => (u64::from(*port), *size, write(data)),
-    };
-    let width = Width::from_bytes(bytes).with_context(|| format!("an access of {bytes} bytes"))?;
-    Ok(Command {
-        operation,
-        width,
-        expects_reply: operation == Operation::Read || !posted,
-        user_data: 0,
-        offset,
-    })
-}
-
-fn write(data: &[u8]) -> Operation {
-    let mut value = [0; 8];
-    for (to, from) in value.iter_mut().zip(data) {
-        *to = *from;
+    fn write(&mut self, offset: u64, data: &[u8]) -> Result<()> {
+        let mut value = [0; 8];
+        for (to, from) in value.iter_mut().zip(data) {
+            *to = *from;
+        }
+        let operation = Operation::Write(u64::from_le_bytes(value));
+        self.perform(offset, data.len(), operation)?;
+        Ok(())
     }
-    Operation::Write(u64::from_le_bytes(value))
+
+    /// The value of a read; anything for a write.
+    fn perform(&mut self, offset: u64, bytes: usize, operation: Operation) -> Result<u64> {
+        match self {
+            Self::Nobody => bail!("an access came back to the VMM: {operation:?} at {offset:#x}"),
+            Self::Alone { handled } => {
+                *handled += 1;
+                Ok(u64::from(*handled))
+            }
+            Self::Forwarding { channel, posted } => {
+                let command = Command {
+                    operation,
+                    width: Width::from_bytes(bytes).context("an access of no width")?,
+                    expects_reply: operation == Operation::Read || !*posted,
+                    user_data: 0,
+                    offset,
+                };
+                Ok(channel.exchange(&command).context("device process")?.data)
+            }
+        }
+    }
 }
