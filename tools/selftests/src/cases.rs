@@ -6,12 +6,17 @@ use crate::suite::Test;
 
 mod access;
 mod api;
+mod breach;
+mod crossing;
 mod deassign;
 mod exits;
 mod failure;
+mod immediate_exit;
 mod ioeventfd;
 mod kill;
 mod module;
+mod posted;
+mod room;
 mod signals;
 mod slots;
 mod split;
@@ -24,14 +29,19 @@ mod vcpus;
 pub(crate) const THEMES: &[&[Test]] = &[
     exits::TESTS,
     api::TESTS,
+    room::TESTS,
     ioeventfd::TESTS,
     access::TESTS,
+    posted::TESTS,
     split::TESTS,
+    crossing::TESTS,
     string::TESTS,
     signals::TESTS,
+    immediate_exit::TESTS,
     slots::TESTS,
     deassign::TESTS,
     failure::TESTS,
+    breach::TESTS,
     kill::TESTS,
     vcpus::TESTS,
     trust::TESTS,

@@ -5,16 +5,16 @@
 use anyhow::{Context as _, Result};
 use ioregion_wire::frame::{Command, FRAME_SIZE};
 use ioregion_wire::uapi::KvmIoregion;
-use rawguest::{ram, Access, Asm, Exit, Machine, Mem, Reg, Vcpu, Width};
+use rawguest::{ram, Asm, Exit, Machine, Mem, Reg, Vcpu, Width};
 
 use crate::channel::{self, DeviceEnd, Transport, TRANSPORTS};
 use crate::check::check_eq;
 use crate::guest::{
-    counting_writes, expect_halt, mmio_read, mmio_write, posted_command, read_command, read_once,
-    write_command, write_once, MMIO_WIDTHS, PORT_WIDTHS,
+    expect_halt, mmio_read, posted_command, read_command, read_once, write_command, write_once,
+    MMIO_WIDTHS, PORT_WIDTHS,
 };
 use crate::region::{mmio, pio, posted, set, MMIO, PORT};
-use crate::stage::{play, with_device, Signals};
+use crate::stage::{play, Signals};
 use crate::suite::{tests, Context};
 
 tests!(
@@ -31,18 +31,14 @@ tests!(
         whole_region_and_no_more,
         regions_share_a_channel,
         regions_with_shared_replies_only,
-        posted_writes_keep_their_order,
-        posted_writes_to_ports,
-        doorbell,
-        doorbell_on_a_port,
     ]
 );
 
-const SIZE: u64 = 0x1000;
-const VALUE: u64 = 0x8877_6655_4433_2211;
+pub(super) const SIZE: u64 = 0x1000;
+pub(super) const VALUE: u64 = 0x8877_6655_4433_2211;
 
 /// A vCPU with this program, and the device behind one region.
-fn fixture(
+pub(super) fn fixture(
     transport: Transport,
     program: &Asm,
     region: impl FnOnce(&channel::KvmEnd) -> KvmIoregion,
@@ -55,7 +51,7 @@ fn fixture(
 }
 
 /// Runs the guest to its end; the device answers everything with `VALUE`.
-fn commands(vcpu: &mut Vcpu, device: &mut DeviceEnd) -> Result<Vec<Command>> {
+pub(super) fn commands(vcpu: &mut Vcpu, device: &mut DeviceEnd) -> Result<Vec<Command>> {
     let (exit, log) = play(
         vcpu,
         device,
@@ -337,112 +333,5 @@ fn regions_with_shared_replies_only(_: &Context) -> Result<()> {
     let want = read_command(Width::Long, 0);
     check_eq!(second_device, [want, want], "commands");
     check_eq!((vcpu.reg(Reg::Ax)?, vcpu.reg(Reg::Di)?), (1, 2), "values");
-    Ok(())
-}
-
-fn posted_writes_keep_their_order(_: &Context) -> Result<()> {
-    const COUNT: u32 = 500;
-    for transport in TRANSPORTS {
-        let program = counting_writes(Width::Quad, MMIO, COUNT);
-        let (_machine, mut vcpu, mut device) =
-            fixture(transport, &program, |end| posted(mmio(MMIO, SIZE, end)))?;
-        let log = commands(&mut vcpu, &mut device)?;
-        let want: Vec<_> = (1..=COUNT)
-            .map(|value| posted_command(Width::Quad, 0, value.into()))
-            .collect();
-        check_eq!(log, want, "commands, {transport:?}");
-    }
-    Ok(())
-}
-
-fn posted_writes_to_ports(_: &Context) -> Result<()> {
-    let mut program = Asm::long();
-    program.mov(Reg::Dx, PORT.into());
-    program.repeat(3, |body| {
-        body.port_out(Width::Long).add_imm(Reg::Ax, 1);
-    });
-    program.halt();
-    let (_machine, mut vcpu, mut device) =
-        fixture(Transport::Stream, &program, |end| posted(pio(PORT, 4, end)))?;
-    // Nobody answers, and nobody has to: the guest ends before the device reads.
-    expect_halt(&vcpu.run()?)?;
-    for value in 0..3 {
-        check_eq!(
-            device.command()?,
-            posted_command(Width::Long, 0, value),
-            "command"
-        );
-    }
-    Ok(())
-}
-
-fn doorbell(_: &Context) -> Result<()> {
-    let bell = MMIO + 0x50;
-    let mut program = Asm::long();
-    program.mov(Reg::Bx, bell).mov(Reg::Ax, VALUE);
-    for width in MMIO_WIDTHS {
-        program.store(width, Mem::At(Reg::Bx), Reg::Ax);
-    }
-    program.load(Width::Long, Reg::Ax, Mem::At(Reg::Bx));
-    program
-        .add_imm(Reg::Bx, 1)
-        .store(Width::Byte, Mem::At(Reg::Bx), Reg::Ax);
-    program
-        .add_imm(Reg::Bx, -4)
-        .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
-        .halt();
-    let (_machine, mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
-        posted(mmio(bell, 0, end))
-    })?;
-    let (exits, log) = with_device(
-        &mut device,
-        |_| Ok(0),
-        || {
-            let read = vcpu.run()?;
-            vcpu.supply(&0u32.to_le_bytes());
-            Ok([read, vcpu.run()?, vcpu.run()?, vcpu.run()?])
-        },
-    )?;
-    let want = [
-        mmio_read(bell, 4),
-        mmio_write(bell + 1, &[0]),
-        mmio_write(bell - 3, &[0; 4]),
-        Exit::Halt,
-    ];
-    check_eq!(exits, want, "exits: a read at it, and writes beside it");
-    check_eq!(
-        log,
-        [posted_command(Width::Byte, 0, 0); 4],
-        "commands: size 0, data 0"
-    );
-    Ok(())
-}
-
-fn doorbell_on_a_port(_: &Context) -> Result<()> {
-    let mut program = Asm::long();
-    program.mov(Reg::Dx, PORT.into()).mov(Reg::Ax, VALUE);
-    for width in PORT_WIDTHS {
-        program.port_out(width);
-    }
-    program.port_in(Width::Byte).halt();
-    let (_machine, mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
-        posted(pio(PORT, 0, end))
-    })?;
-    let read = Access::PortIn {
-        port: PORT,
-        size: 1,
-        count: 1,
-    };
-    let (exits, log) = with_device(&mut device, |_| Ok(0), || Ok([vcpu.run()?, vcpu.run()?]))?;
-    check_eq!(
-        exits,
-        [Exit::Access(read), Exit::Halt],
-        "exits: a read at it"
-    );
-    check_eq!(
-        log,
-        [posted_command(Width::Byte, 0, 0); 3],
-        "commands: size 0, data 0"
-    );
     Ok(())
 }

@@ -100,6 +100,11 @@ fn idle_region(_: &Context) -> Result<()> {
         device.reply(1)
     })?;
     expect_halt(&exit)?;
+    check_eq!(
+        vcpu.reg(Reg::Si)?,
+        VALUE + 1,
+        "sum while the region is there"
+    );
     deassign(machine.fd(), &region)?;
     let mut vcpu = machine.add_vcpu(&sum_of_reads(Width::Long, MMIO, 1))?;
     check_eq!(

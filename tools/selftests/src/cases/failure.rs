@@ -4,9 +4,9 @@
 
 use anyhow::{ensure, Context as _, Result};
 use ioregion_wire::frame::{Reply, FRAME_SIZE};
-use ioregion_wire::uapi::{KvmIoregion, IOREGIONFD_FAILURE_SENT};
-use libc::{EPIPE, EPROTO};
-use rawguest::{Access, Asm, Exit, Machine, Mem, Reg, Vcpu, Width};
+use ioregion_wire::uapi::KvmIoregion;
+use libc::EPIPE;
+use rawguest::{Access, Asm, Machine, Mem, Reg, Vcpu, Width};
 
 use crate::channel::{self, DeviceEnd, KvmEnd, Transport, TRANSPORTS};
 use crate::check::check_eq;
@@ -28,12 +28,6 @@ tests!(
         closed_after_the_command,
         closed_after_a_write,
         closed_after_half_a_reply,
-        reply_of_wrong_length,
-        reply_before_any_command,
-        one_reply_too_many,
-        part_of_a_reply_before_any_command,
-        nonblocking_later,
-        channel_stays_failed,
         failed_channel_fails_every_region,
         fresh_files_heal,
         piece_of_an_odd_fragment,
@@ -41,11 +35,11 @@ tests!(
     ]
 );
 
-const OFFSET: u64 = 8;
-const VALUE: u64 = 0x0102_0304;
+pub(super) const OFFSET: u64 = 8;
+pub(super) const VALUE: u64 = 0x0102_0304;
 
 /// A failed read of 4 bytes at `OFFSET`.
-const READ: Expected = Expected {
+pub(super) const READ: Expected = Expected {
     access: Access::MmioRead {
         address: MMIO + OFFSET,
         len: 4,
@@ -73,7 +67,7 @@ fn write() -> Expected {
 }
 
 /// A region, and a vCPU that reads 4 bytes at `OFFSET` twice.
-fn reader(transport: Transport) -> Result<(Machine, KvmIoregion, Vcpu, DeviceEnd)> {
+pub(super) fn reader(transport: Transport) -> Result<(Machine, KvmIoregion, Vcpu, DeviceEnd)> {
     fixture(
         transport,
         &sum_of_reads(Width::Long, MMIO + OFFSET, 2),
@@ -81,7 +75,7 @@ fn reader(transport: Transport) -> Result<(Machine, KvmIoregion, Vcpu, DeviceEnd
     )
 }
 
-fn fixture(
+pub(super) fn fixture(
     transport: Transport,
     program: &Asm,
     region: impl FnOnce(&KvmEnd) -> KvmIoregion,
@@ -96,7 +90,7 @@ fn fixture(
 
 /// The VMM supplies the value of a failed read, and the guest sees it; the second read then
 /// fails at once with the same error, and the guest comes to its end.
-fn goes_on(vcpu: &mut Vcpu, region: &KvmIoregion, error: i32) -> Result<()> {
+pub(super) fn goes_on(vcpu: &mut Vcpu, region: &KvmIoregion, error: i32) -> Result<()> {
     vcpu.supply(&(VALUE as u32).to_le_bytes());
     Expected { error, ..READ }
         .check(region, &vcpu.run()?)
@@ -267,146 +261,6 @@ fn closed_after_half_a_reply(_: &Context) -> Result<()> {
             .with_context(|| format!("{transport:?}"))?;
         goes_on(&mut vcpu, &region, EPIPE)?;
     }
-    Ok(())
-}
-
-fn reply_of_wrong_length(_: &Context) -> Result<()> {
-    for len in [1, 8, FRAME_SIZE - 1, FRAME_SIZE + 1, 2 * FRAME_SIZE] {
-        let (_machine, region, mut vcpu, mut device) = reader(Transport::Seqpacket)?;
-        let (exit, ()) = while_running(&mut vcpu, |_| {
-            device.command()?;
-            device.send(&vec![0xff; len])
-        })?;
-        Expected {
-            error: EPROTO,
-            sent: true,
-            ..READ
-        }
-        .check(&region, &exit)
-        .with_context(|| format!("reply of {len} bytes"))?;
-        goes_on(&mut vcpu, &region, EPROTO)?;
-    }
-    Ok(())
-}
-
-/// A failure with EPROTO, whose SENT flag tells whether the device got `commands` commands or
-/// one more.
-fn check_unasked(exit: &Exit, region: &KvmIoregion, device: &mut DeviceEnd) -> Result<()> {
-    let Exit::Failure(failure) = exit else {
-        anyhow::bail!("got {exit:x?}, want a failure");
-    };
-    let sent = failure.details.flags & IOREGIONFD_FAILURE_SENT != 0;
-    Expected {
-        error: EPROTO,
-        sent,
-        ..READ
-    }
-    .check(region, exit)?;
-    check_eq!(
-        device.has_command()?,
-        sent,
-        "whether a command is there, as SENT says"
-    );
-    Ok(())
-}
-
-fn reply_before_any_command(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
-        let (_machine, region, mut vcpu, mut device) = reader(transport)?;
-        device.reply(VALUE)?;
-        let exit = vcpu.run()?;
-        check_unasked(&exit, &region, &mut device).with_context(|| format!("{transport:?}"))?;
-        goes_on(&mut vcpu, &region, EPROTO)?;
-    }
-    Ok(())
-}
-
-fn part_of_a_reply_before_any_command(_: &Context) -> Result<()> {
-    for transport in [Transport::Stream, Transport::Pipes] {
-        let (_machine, region, mut vcpu, mut device) = reader(transport)?;
-        device.send(&[0xff; 7])?;
-        let exit = vcpu.run()?;
-        check_unasked(&exit, &region, &mut device).with_context(|| format!("{transport:?}"))?;
-        goes_on(&mut vcpu, &region, EPROTO)?;
-    }
-    Ok(())
-}
-
-/// The second reply is in the channel before the guest's second read.
-fn one_reply_too_many(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
-        let (_machine, region, mut vcpu, mut device) = reader(transport)?;
-        // Both replies are there before the vCPU takes the first.
-        let (exit, ()) = while_running(&mut vcpu, |running| {
-            device.command()?;
-            running.kick();
-            Ok(())
-        })?;
-        check_eq!(exit, Exit::Interrupted, "exit");
-        device.reply(VALUE)?;
-        device.reply(0xbad)?;
-        let exit = vcpu.run()?;
-        check_unasked(&exit, &region, &mut device).with_context(|| format!("{transport:?}"))?;
-        vcpu.supply(&1u32.to_le_bytes());
-        expect_halt(&vcpu.run()?)?;
-        check_eq!(vcpu.reg(Reg::Si)?, VALUE + 1, "sum, {transport:?}");
-    }
-    Ok(())
-}
-
-/// Somebody sets `O_NONBLOCK` on a file that was blocking when the region was set: the vCPU
-/// still sleeps until the reply is there.
-fn nonblocking_later(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
-        let machine = Machine::new()?;
-        let (end, mut device) = channel::open(transport)?;
-        set(machine.fd(), &mmio(MMIO, 0x1000, &end))?;
-        channel::set_nonblocking(end.read_fd(), true)?;
-        let mut vcpu = machine.add_vcpu(&read_once(Width::Long, MMIO + OFFSET))?;
-        let (exit, ()) = while_running(&mut vcpu, |running| {
-            check_eq!(
-                device.command()?,
-                read_command(Width::Long, OFFSET),
-                "command"
-            );
-            running.wait_until_asleep()?;
-            device.reply(VALUE)
-        })?;
-        expect_halt(&exit)?;
-        check_eq!(vcpu.reg(Reg::Ax)?, VALUE, "value, {transport:?}");
-    }
-    Ok(())
-}
-
-/// However often the guest tries, and though the device could answer again.
-fn channel_stays_failed(_: &Context) -> Result<()> {
-    let program = sum_of_reads(Width::Long, MMIO + OFFSET, 10);
-    let (_machine, region, mut vcpu, mut device) =
-        fixture(Transport::Seqpacket, &program, |end| {
-            mmio(MMIO, 0x1000, end)
-        })?;
-    let (exit, ()) = while_running(&mut vcpu, |_| {
-        device.command()?;
-        device.send(&[0xff; 5])
-    })?;
-    Expected {
-        error: EPROTO,
-        sent: true,
-        ..READ
-    }
-    .check(&region, &exit)?;
-    vcpu.supply(&1u32.to_le_bytes());
-    for n in 2..=10 {
-        Expected {
-            error: EPROTO,
-            ..READ
-        }
-        .check(&region, &vcpu.run()?)?;
-        check_eq!(device.has_command()?, false, "a command at access {n}");
-        vcpu.supply(&1u32.to_le_bytes());
-    }
-    expect_halt(&vcpu.run()?)?;
-    check_eq!(vcpu.reg(Reg::Si)?, 10, "sum of what the VMM supplied");
     Ok(())
 }
 

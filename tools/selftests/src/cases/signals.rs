@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{bail, ensure, Context as _, Result};
+use anyhow::{ensure, Context as _, Result};
 use ioregion_wire::frame::FRAME_SIZE;
 use ioregion_wire::uapi::KvmIoregion;
 use rawguest::{Asm, Exit, Kicker, Machine, Reg, Storm, Vcpu, Width};
@@ -36,18 +36,15 @@ tests!(
         every_wait_interrupted,
         interrupted_between_halves_of_a_reply,
         restarting_handler_still_gives_eintr,
-        immediate_exit_sends_nothing_new,
-        immediate_exit_leaves_a_pending_reply,
-        immediate_exit_takes_a_reply_that_is_there,
     ]
 );
 
 const COUNT: u32 = 10_000;
 /// The device holds each so-manieth reply until the storm has hit the waiting vCPU.
 const HELD: u32 = 100;
-const VALUE: u64 = 0x1234_5678;
+pub(super) const VALUE: u64 = 0x1234_5678;
 
-fn fixture(
+pub(super) fn fixture(
     transport: Transport,
     program: &Asm,
     region: impl FnOnce(&KvmEnd) -> KvmIoregion,
@@ -278,93 +275,5 @@ fn restarting_handler_still_gives_eintr(_: &Context) -> Result<()> {
         expect_halt(&vcpu.run()?)
     })?;
     check_eq!(vcpu.reg(Reg::Ax)?, VALUE, "value");
-    Ok(())
-}
-
-fn immediate_exit_sends_nothing_new(_: &Context) -> Result<()> {
-    let program = read_once(Width::Long, MMIO);
-    let (mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
-        mmio(MMIO, 0x1000, end)
-    })?;
-    vcpu.set_immediate_exit(true);
-    check_eq!(
-        vcpu.run()?,
-        Exit::Interrupted,
-        "KVM_RUN with immediate_exit"
-    );
-    check_eq!(device.has_command()?, false, "a command was sent");
-    vcpu.set_immediate_exit(false);
-    let (exit, log) = play(
-        &mut vcpu,
-        &mut device,
-        Signals::None,
-        |_| Ok(VALUE),
-        |driver| driver.run(),
-    )?;
-    expect_halt(&exit)?;
-    check_eq!(log, [read_command(Width::Long, 0)], "commands");
-    Ok(())
-}
-
-/// A vCPU whose command the device has read and not answered, back in userspace.
-fn interrupted_read(transport: Transport) -> Result<(Vcpu, DeviceEnd)> {
-    let program = read_once(Width::Long, MMIO);
-    let (mut vcpu, mut device) = fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
-    let kicker = Kicker::for_this_thread(&vcpu)?;
-    thread::scope(|scope| {
-        let server = scope.spawn(|| {
-            let command = device.command();
-            kicker.kick();
-            command
-        });
-        check_eq!(vcpu.run()?, Exit::Interrupted, "exit");
-        let command = server
-            .join()
-            .map_err(|_| anyhow::anyhow!("the device panicked"))??;
-        check_eq!(command, read_command(Width::Long, 0), "command");
-        Ok::<_, anyhow::Error>(())
-    })?;
-    Ok((vcpu, device))
-}
-
-fn immediate_exit_leaves_a_pending_reply(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
-        let (mut vcpu, mut device) = interrupted_read(transport)?;
-        vcpu.set_immediate_exit(true);
-        // The device answers nothing meanwhile: a KVM_RUN that waits is a hang.
-        for _ in 0..10 {
-            check_eq!(
-                vcpu.run()?,
-                Exit::Interrupted,
-                "KVM_RUN with immediate_exit"
-            );
-        }
-        vcpu.set_immediate_exit(false);
-        device.reply(VALUE)?;
-        expect_halt(&vcpu.run()?)?;
-        check_eq!(vcpu.reg(Reg::Ax)?, VALUE, "value, {transport:?}");
-        check_eq!(device.has_command()?, false, "the command was sent again");
-    }
-    Ok(())
-}
-
-fn immediate_exit_takes_a_reply_that_is_there(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
-        let (mut vcpu, mut device) = interrupted_read(transport)?;
-        device.reply(VALUE)?;
-        vcpu.set_immediate_exit(true);
-        match vcpu.run()? {
-            Exit::Interrupted => {}
-            exit => bail!("KVM_RUN with immediate_exit: {exit:x?}"),
-        }
-        check_eq!(
-            vcpu.reg(Reg::Ax)?,
-            VALUE,
-            "the load is complete, {transport:?}"
-        );
-        vcpu.set_immediate_exit(false);
-        expect_halt(&vcpu.run()?)?;
-        check_eq!(device.has_command()?, false, "the command was sent again");
-    }
     Ok(())
 }

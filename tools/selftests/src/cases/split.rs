@@ -8,7 +8,7 @@
 use anyhow::{Context as _, Result};
 use ioregion_wire::frame::Command;
 use ioregion_wire::uapi::KvmIoregion;
-use rawguest::{ram, Asm, Exit, Machine, Mem, Reg, Vcpu, Width};
+use rawguest::{ram, Asm, Machine, Mem, Reg, Vcpu, Width};
 
 use crate::channel::{self, DeviceEnd, Transport};
 use crate::check::check_eq;
@@ -31,23 +31,19 @@ tests!(
         memory_hides_a_region,
         sixteen_bytes_are_two_commands,
         sixteen_bytes_over_a_page,
-        page_crossing_same_region,
-        page_crossing_two_regions,
-        page_crossing_region_then_nothing,
-        page_crossing_nothing_then_region,
     ]
 );
 
-const VALUE: u64 = 0x8877_6655_4433_2211;
-const PAGE: u64 = 0x1000;
+pub(super) const VALUE: u64 = 0x8877_6655_4433_2211;
+pub(super) const PAGE: u64 = 0x1000;
 
 /// The byte that the device holds at each offset of a region whose user_data is `user_data`.
-fn byte_at(user_data: u64, offset: u64) -> u8 {
+pub(super) fn byte_at(user_data: u64, offset: u64) -> u8 {
     (user_data as u8).wrapping_add(offset as u8).wrapping_mul(7)
 }
 
 /// What the device answers to a read.
-fn memory(command: &Command) -> Result<u64> {
+pub(super) fn memory(command: &Command) -> Result<u64> {
     let byte = |n| u64::from(byte_at(command.user_data, command.offset + n)) << (8 * n);
     Ok((0..command.width.bytes() as u64).map(byte).sum())
 }
@@ -72,7 +68,7 @@ fn pieces(start: u64, len: u64) -> Vec<(u64, u64)> {
     pieces
 }
 
-fn reads_of(user_data: u64, start: u64, len: u64) -> Result<Vec<Command>> {
+pub(super) fn reads_of(user_data: u64, start: u64, len: u64) -> Result<Vec<Command>> {
     pieces(start, len)
         .into_iter()
         .map(|(at, size)| {
@@ -84,7 +80,7 @@ fn reads_of(user_data: u64, start: u64, len: u64) -> Result<Vec<Command>> {
         .collect()
 }
 
-fn writes_of(user_data: u64, start: u64, bytes: &[u8]) -> Result<Vec<Command>> {
+pub(super) fn writes_of(user_data: u64, start: u64, bytes: &[u8]) -> Result<Vec<Command>> {
     pieces(start, bytes.len() as u64)
         .into_iter()
         .map(|(at, size)| {
@@ -100,7 +96,12 @@ fn writes_of(user_data: u64, start: u64, bytes: &[u8]) -> Result<Vec<Command>> {
         .collect()
 }
 
-fn region(address: u64, size: u64, user_data: u64, end: &channel::KvmEnd) -> KvmIoregion {
+pub(super) fn region(
+    address: u64,
+    size: u64,
+    user_data: u64,
+    end: &channel::KvmEnd,
+) -> KvmIoregion {
     KvmIoregion {
         user_data,
         ..mmio(address, size, end)
@@ -345,113 +346,4 @@ fn sixteen_bytes_over_a_page(_: &Context) -> Result<()> {
         &[(PAGE - 13, 8), (PAGE - 5, 5), (PAGE, 3)],
         false,
     )
-}
-
-/// What lies on the two pages: the user_data of a region, or nothing.
-type Pages = [Option<u64>; 2];
-
-/// 8 bytes over the boundary, 4 on each page, read and then written, with and without signals.
-fn check_crossing(pages: Pages) -> Result<()> {
-    for signals in SIGNALS {
-        let read = read_once(Width::Quad, MMIO + PAGE - 4);
-        let (log, vcpu) = run_crossing(pages, &read, signals, |half| match half {
-            0 => mmio_read(MMIO + PAGE - 4, 4),
-            _ => mmio_read(MMIO + PAGE, 4),
-        })?;
-        let offsets = offsets(pages);
-        let mut commands = Vec::new();
-        let mut bytes = Vec::new();
-        for (half, offset) in offsets.into_iter().enumerate() {
-            match pages[half] {
-                Some(user_data) => {
-                    commands.extend(reads_of(user_data, offset, 4)?);
-                    bytes.extend((offset..offset + 4).map(|at| byte_at(user_data, at)));
-                }
-                None => bytes.extend(&VALUE.to_le_bytes()[4 * half..4 * half + 4]),
-            }
-        }
-        check_eq!(log, commands, "reads, signals {signals:?}");
-        check_eq!(
-            vcpu.reg(Reg::Ax)?.to_le_bytes()[..],
-            bytes[..],
-            "value, signals {signals:?}"
-        );
-
-        let halves = [VALUE as u32, (VALUE >> 32) as u32].map(u32::to_le_bytes);
-        let write = write_once(Width::Quad, MMIO + PAGE - 4, VALUE);
-        let (log, _) = run_crossing(pages, &write, signals, |half| match half {
-            0 => mmio_write(MMIO + PAGE - 4, &halves[0]),
-            _ => mmio_write(MMIO + PAGE, &halves[1]),
-        })?;
-        let mut commands = Vec::new();
-        for (half, offset) in offsets.into_iter().enumerate() {
-            if let Some(user_data) = pages[half] {
-                commands.extend(writes_of(user_data, offset, &halves[half])?);
-            }
-        }
-        check_eq!(log, commands, "writes, signals {signals:?}");
-    }
-    Ok(())
-}
-
-/// Offsets of the two halves in their regions. One region covers both pages when both have the
-/// same user_data.
-fn offsets(pages: Pages) -> [u64; 2] {
-    [PAGE - 4, if pages[0] == pages[1] { PAGE } else { 0 }]
-}
-
-/// Runs the program over the two pages; each half without a region must be the plain exit that
-/// `plain` names, and is answered with its half of `VALUE`.
-fn run_crossing(
-    pages: Pages,
-    program: &Asm,
-    signals: Signals,
-    plain: impl Fn(usize) -> Exit,
-) -> Result<(Vec<Command>, Vcpu)> {
-    let machine = Machine::new()?;
-    let (end, mut device) = channel::open(Transport::Seqpacket)?;
-    match pages {
-        [Some(one), Some(other)] if one == other => {
-            set(machine.fd(), &region(MMIO, 2 * PAGE, one, &end))?;
-        }
-        _ => {
-            for (page, user_data) in (0..).zip(pages) {
-                if let Some(user_data) = user_data {
-                    set(
-                        machine.fd(),
-                        &region(MMIO + page * PAGE, PAGE, user_data, &end),
-                    )?;
-                }
-            }
-        }
-    }
-    let mut vcpu = machine.add_vcpu(program)?;
-    let ((), log) = play(&mut vcpu, &mut device, signals, memory, |driver| {
-        for (half, page) in pages.iter().enumerate() {
-            if page.is_none() {
-                check_eq!(driver.run()?, plain(half), "exit of half {half}");
-                driver
-                    .vcpu
-                    .supply(&VALUE.to_le_bytes()[4 * half..4 * half + 4]);
-            }
-        }
-        expect_halt(&driver.run()?)
-    })?;
-    Ok((log, vcpu))
-}
-
-fn page_crossing_same_region(_: &Context) -> Result<()> {
-    check_crossing([Some(1), Some(1)])
-}
-
-fn page_crossing_two_regions(_: &Context) -> Result<()> {
-    check_crossing([Some(1), Some(2)])
-}
-
-fn page_crossing_region_then_nothing(_: &Context) -> Result<()> {
-    check_crossing([Some(1), None])
-}
-
-fn page_crossing_nothing_then_region(_: &Context) -> Result<()> {
-    check_crossing([None, Some(2)])
 }

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! `kvm_run.immediate_exit`: `KVM_RUN` looks, and never waits.
+
+use std::thread;
+
+use anyhow::{bail, Result};
+use rawguest::{Exit, Kicker, Reg, Vcpu, Width};
+
+use super::signals::{fixture, VALUE};
+use crate::channel::{DeviceEnd, Transport, TRANSPORTS};
+use crate::check::check_eq;
+use crate::guest::{expect_halt, read_command, read_once};
+use crate::region::{mmio, MMIO};
+use crate::stage::{play, Signals};
+use crate::suite::{tests, Context};
+
+tests!(
+    "immediate_exit",
+    Ioregion,
+    [
+        sends_nothing_new,
+        leaves_a_pending_reply,
+        takes_a_reply_that_is_there
+    ]
+);
+
+fn sends_nothing_new(_: &Context) -> Result<()> {
+    let program = read_once(Width::Long, MMIO);
+    let (mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
+        mmio(MMIO, 0x1000, end)
+    })?;
+    vcpu.set_immediate_exit(true);
+    check_eq!(
+        vcpu.run()?,
+        Exit::Interrupted,
+        "KVM_RUN with immediate_exit"
+    );
+    check_eq!(device.has_command()?, false, "a command was sent");
+    vcpu.set_immediate_exit(false);
+    let (exit, log) = play(
+        &mut vcpu,
+        &mut device,
+        Signals::None,
+        |_| Ok(VALUE),
+        |driver| driver.run(),
+    )?;
+    expect_halt(&exit)?;
+    check_eq!(log, [read_command(Width::Long, 0)], "commands");
+    Ok(())
+}
+
+/// A vCPU whose command the device has read and not answered, back in userspace.
+fn interrupted_read(transport: Transport) -> Result<(Vcpu, DeviceEnd)> {
+    let program = read_once(Width::Long, MMIO);
+    let (mut vcpu, mut device) = fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+    let kicker = Kicker::for_this_thread(&vcpu)?;
+    thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let command = device.command();
+            kicker.kick();
+            command
+        });
+        check_eq!(vcpu.run()?, Exit::Interrupted, "exit");
+        let command = server
+            .join()
+            .map_err(|_| anyhow::anyhow!("the device panicked"))??;
+        check_eq!(command, read_command(Width::Long, 0), "command");
+        Ok::<_, anyhow::Error>(())
+    })?;
+    Ok((vcpu, device))
+}
+
+fn leaves_a_pending_reply(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let (mut vcpu, mut device) = interrupted_read(transport)?;
+        vcpu.set_immediate_exit(true);
+        // The device answers nothing meanwhile: a KVM_RUN that waits is a hang.
+        for _ in 0..10 {
+            check_eq!(
+                vcpu.run()?,
+                Exit::Interrupted,
+                "KVM_RUN with immediate_exit"
+            );
+        }
+        vcpu.set_immediate_exit(false);
+        device.reply(VALUE)?;
+        expect_halt(&vcpu.run()?)?;
+        check_eq!(vcpu.reg(Reg::Ax)?, VALUE, "value, {transport:?}");
+        check_eq!(device.has_command()?, false, "the command was sent again");
+    }
+    Ok(())
+}
+
+fn takes_a_reply_that_is_there(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let (mut vcpu, mut device) = interrupted_read(transport)?;
+        device.reply(VALUE)?;
+        vcpu.set_immediate_exit(true);
+        match vcpu.run()? {
+            Exit::Interrupted => {}
+            exit => bail!("KVM_RUN with immediate_exit: {exit:x?}"),
+        }
+        check_eq!(
+            vcpu.reg(Reg::Ax)?,
+            VALUE,
+            "the load is complete, {transport:?}"
+        );
+        vcpu.set_immediate_exit(false);
+        expect_halt(&vcpu.run()?)?;
+        check_eq!(device.has_command()?, false, "the command was sent again");
+    }
+    Ok(())
+}
