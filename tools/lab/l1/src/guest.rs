@@ -4,14 +4,17 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
 use l1::scenario::Scenario;
+use nix::sys::signal::Signal;
 use wait_timeout::ChildExt;
+
+use crate::tracer;
 
 /// What the lab put into the initramfs.
 const KERNEL: &str = "/images/vmlinux";
@@ -139,15 +142,19 @@ impl Devices {
         uid
     }
 
-    /// SIGKILL for the one that runs; a fresh one takes over.
-    pub(crate) fn replace(&mut self) -> Result<()> {
+    /// Kills the one that runs, a number of crossings from now; a fresh one takes over.
+    /// Answers what the dead one was doing.
+    pub(crate) fn replace(&mut self, crossing: u32) -> Result<String> {
         let mut child = self.current.take().context("no device process to kill")?;
-        if let Some(status) = child.try_wait()? {
-            bail!("the device process had already ended: {status}");
-        }
+        let doing = tracer::run_to(child.id(), crossing)?;
         child.kill().context("kill -9 of the device process")?;
-        child.wait()?;
-        self.start().map(drop)
+        let status = child.wait()?;
+        ensure!(
+            status.signal() == Some(Signal::SIGKILL as i32),
+            "the device process ended with {status} before it could be killed"
+        );
+        self.start()?;
+        Ok(doing)
     }
 
     /// The last one must end by itself once the VMM is gone.

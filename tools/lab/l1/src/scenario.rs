@@ -24,9 +24,8 @@ pub struct Scenario {
     pub dispatch: Dispatch,
     /// More words of the VMM's `--disk` option.
     pub options: &'static [&'static str],
-    /// The guest's progress messages at which the device process is killed with
-    /// SIGKILL and a fresh one started.
-    pub kill_at: &'static [&'static str],
+    /// When device processes are killed, in this order.
+    pub kills: &'static [Kill],
     /// CPUs of the guest, and of the L1 that it runs in. One is the fast way: under
     /// TCG, a second CPU makes a guest take two to four times as long.
     pub cpus: u32,
@@ -34,14 +33,38 @@ pub struct Scenario {
     pub in_run: bool,
 }
 
-/// The device dies before, during and after the guest's writes, and while it reads.
-const KILLS: &[&str] = &[
-    "verifying",
-    "writing 2",
-    "writing 5",
-    "writing 9",
-    "writing 14",
-    "rereading",
+/// When a device process is killed with SIGKILL, and a fresh one started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kill {
+    /// The guest's progress message that arms it.
+    pub stage: &'static str,
+    /// From then on, the process dies at this crossing between itself and the kernel: each
+    /// system call has two, its entry and its return. Twelve crossings or so serve one
+    /// request: wait, receive the command, answer, read or write the image, interrupt.
+    pub crossing: u32,
+}
+
+const fn kill(stage: &'static str, crossing: u32) -> Kill {
+    Kill { stage, crossing }
+}
+
+/// Every state of an access while the guest writes, and some while it reads.
+const KILLS: &[Kill] = &[
+    kill("verifying", 7),
+    kill("writing 1", 3),
+    kill("writing 2", 4),
+    kill("writing 3", 5),
+    kill("writing 4", 6),
+    kill("writing 5", 7),
+    kill("writing 6", 8),
+    kill("writing 7", 9),
+    kill("writing 8", 10),
+    kill("writing 9", 11),
+    kill("writing 10", 12),
+    kill("writing 11", 13),
+    kill("writing 12", 14),
+    kill("writing 16", 6),
+    kill("rereading", 10),
 ];
 
 const IOEVENTFD: &[&str] = &["notify=ioeventfd"];
@@ -51,7 +74,7 @@ const PLAIN: Scenario = Scenario {
     name: "",
     dispatch: Dispatch::Ioregion,
     options: &[],
-    kill_at: &[],
+    kills: &[],
     cpus: 1,
     in_run: false,
 };
@@ -83,7 +106,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "ioregion-kill",
-        kill_at: KILLS,
+        kills: KILLS,
         in_run: true,
         ..PLAIN
     },
@@ -95,26 +118,26 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ioregion-pipe-kill",
         options: &["channel=pipe"],
-        kill_at: KILLS,
+        kills: KILLS,
         ..PLAIN
     },
     Scenario {
         name: "ioregion-posted-kill",
         options: &["posted=on"],
-        kill_at: KILLS,
+        kills: KILLS,
         ..PLAIN
     },
     Scenario {
         name: "ioregion-ioeventfd-kill",
         options: IOEVENTFD,
-        kill_at: KILLS,
+        kills: KILLS,
         ..PLAIN
     },
     Scenario {
         name: "exit-ipc-ioeventfd-kill",
         dispatch: Dispatch::ExitIpc,
         options: IOEVENTFD,
-        kill_at: KILLS,
+        kills: KILLS,
         ..PLAIN
     },
     Scenario {
@@ -125,7 +148,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "ioregion-smp-kill",
-        kill_at: KILLS,
+        kills: KILLS,
         cpus: 2,
         ..PLAIN
     },
@@ -205,6 +228,8 @@ pub struct Report {
     pub image: Option<ImageReport>,
     /// Device processes that L1 started.
     pub device_processes: u32,
+    /// What each of the killed ones was doing.
+    pub kills: Vec<String>,
     /// The user that they ran as.
     pub device_uid: Option<u32>,
 }
@@ -235,6 +260,6 @@ mod tests {
     fn only_a_process_can_be_killed() {
         assert!(SCENARIOS
             .iter()
-            .all(|s| s.kill_at.is_empty() || s.is_remote()));
+            .all(|s| s.kills.is_empty() || s.is_remote()));
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 use l1::event::Event;
-use l1::scenario::{GuestReport, Report, Scenario};
+use l1::scenario::{GuestReport, Kill, Report, Scenario};
 
 use crate::guest::{self, Devices, Place};
 use crate::image;
@@ -79,8 +79,8 @@ fn judge(scenario: &Scenario, results: &Results) -> Result<Report> {
 struct Attempt<'a> {
     scenario: &'a Scenario,
     devices: Devices,
-    kills: std::slice::Iter<'a, &'static str>,
-    next_kill: Option<&'static str>,
+    /// The kills that are yet to come.
+    kills: &'a [Kill],
     /// What the VMM said last: the reason, should it fail.
     last_words: String,
     report: Report,
@@ -88,12 +88,10 @@ struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     fn new(scenario: &'a Scenario, place: &Place) -> Result<Self> {
-        let mut kills = scenario.kill_at.iter();
         Ok(Self {
             scenario,
             devices: Devices::new(place)?,
-            next_kill: kills.next().copied(),
-            kills,
+            kills: scenario.kills,
             last_words: String::new(),
             report: Report {
                 scenario: scenario.name.to_owned(),
@@ -131,8 +129,8 @@ impl<'a> Attempt<'a> {
             self.report.guest.is_some(),
             "the guest ended without a report"
         );
-        if let Some(stage) = self.next_kill {
-            bail!("the guest never came to {stage:?}, where its device was to be killed");
+        if let Some(next) = self.kills.first() {
+            bail!("the guest never came to {next:?}, where its device was to be killed");
         }
         Ok(())
     }
@@ -190,11 +188,15 @@ impl<'a> Attempt<'a> {
 
     fn guest_says(&mut self, message: &str) -> Result<()> {
         match message.split_once(' ').unwrap_or((message, "")) {
-            ("progress", stage) if Some(stage) == self.next_kill => {
-                self.devices.replace()?;
-                self.next_kill = self.kills.next().copied();
+            ("progress", stage) => {
+                if let [next, later @ ..] = self.kills {
+                    if next.stage == stage {
+                        let doing = self.devices.replace(next.crossing)?;
+                        self.report.kills.push(format!("{stage}: {doing}"));
+                        self.kills = later;
+                    }
+                }
             }
-            ("progress", _) => (),
             ("report", json) => {
                 let report: GuestReport =
                     serde_json::from_str(json).context("the guest's report")?;

@@ -57,7 +57,7 @@ fn check_files(report: &Report, files: u64, broken: &mut Broken) {
 
 fn check_processes(scenario: &Scenario, report: &Report, broken: &mut Broken) {
     let processes = match scenario.is_remote() {
-        true => 1 + scenario.kill_at.len() as u32,
+        true => 1 + scenario.kills.len() as u32,
         false => 0,
     };
     broken.equal("device processes", report.device_processes, processes);
@@ -78,7 +78,7 @@ fn check_dispatch(scenario: &Scenario, report: &Report, vmm: &VmmReport, broken:
     broken.equal("failed requests", counters.failed_requests, 0);
     broken.equal("bad register accesses", counters.bad_accesses, 0);
     broken.equal("resets demanded", counters.resets_demanded, 0);
-    let dies = !scenario.kill_at.is_empty();
+    let dies = !scenario.kills.is_empty();
     // KVM hands over to the VMM only when an access failed because its process died.
     let paths = (by.kvm > 0, by.vmm > 0, by.in_process > 0);
     let as_promised = match scenario.dispatch {
