@@ -66,5 +66,9 @@ fn main() -> ExitCode {
         tests.iter().for_each(|test| println!("{}", test.name));
         return ExitCode::SUCCESS;
     }
+    if tests.is_empty() {
+        eprintln!("no test's name contains {}", options.filters.join(" or "));
+        return ExitCode::FAILURE;
+    }
     runner::run_all(&tests, &context, Duration::from_secs(options.timeout))
 }

@@ -22,6 +22,7 @@ tests!(
     [
         idle_region,
         reader_waiting_for_its_reply,
+        two_readers_waiting,
         writer_waiting_for_its_reply,
         writer_waiting_for_room,
         reader_interrupted,
@@ -131,6 +132,36 @@ fn reader_waiting_for_its_reply(_: &Context) -> Result<()> {
         })?;
         CANCELED_READ.check(&region, &exit)?;
         finish_by_hand(&mut vcpu)?;
+    }
+    Ok(())
+}
+
+/// Two vCPUs wait at the same region: both are let go.
+fn two_readers_waiting(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let program = sum_of_reads(Width::Long, MMIO, 2);
+        let Fixture {
+            machine,
+            vcpu: mut first,
+            mut device,
+            region,
+            ..
+        } = fixture(transport, &program)?;
+        let mut second = machine.add_vcpu(&program)?;
+        let (exit, exit_of_second) = while_running(&mut first, |first| {
+            device.command()?;
+            let (exit, ()) = while_running(&mut second, |second| {
+                device.command()?;
+                first.wait_until_asleep()?;
+                second.wait_until_asleep()?;
+                deassign(machine.fd(), &region).context("deassign with two waiters")
+            })?;
+            Ok(exit)
+        })?;
+        for (vcpu, exit) in [(&mut first, exit), (&mut second, exit_of_second)] {
+            CANCELED_READ.check(&region, &exit)?;
+            finish_by_hand(vcpu)?;
+        }
     }
     Ok(())
 }

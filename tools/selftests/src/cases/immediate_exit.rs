@@ -5,14 +5,14 @@
 use std::thread;
 
 use anyhow::{bail, Result};
-use rawguest::{Exit, Kicker, Reg, Vcpu, Width};
+use rawguest::{Exit, Kicker, Machine, Reg, Vcpu, Width};
 
 use super::signals::{fixture, VALUE};
-use crate::channel::{DeviceEnd, Transport, TRANSPORTS};
+use crate::channel::{self, DeviceEnd, Transport, TRANSPORTS};
 use crate::check::check_eq;
-use crate::guest::{expect_halt, read_command, read_once};
-use crate::region::{mmio, MMIO};
-use crate::stage::{play, Signals};
+use crate::guest::{expect_halt, posted_command, read_command, read_once, write_once};
+use crate::region::{mmio, posted, set, MMIO};
+use crate::stage::{play, while_running, Signals};
 use crate::suite::{tests, Context};
 
 tests!(
@@ -21,7 +21,8 @@ tests!(
     [
         sends_nothing_new,
         leaves_a_pending_reply,
-        takes_a_reply_that_is_there
+        takes_a_reply_that_is_there,
+        leaves_a_write_without_room
     ]
 );
 
@@ -109,6 +110,49 @@ fn takes_a_reply_that_is_there(_: &Context) -> Result<()> {
         vcpu.set_immediate_exit(false);
         expect_halt(&vcpu.run()?)?;
         check_eq!(device.has_command()?, false, "the command was sent again");
+    }
+    Ok(())
+}
+
+/// A posted write that found the channel full goes out once, when there is room.
+fn leaves_a_write_without_room(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let machine = Machine::new()?;
+        let (end, mut device) = channel::open(transport)?;
+        set(machine.fd(), &posted(mmio(MMIO, 0x1000, &end)))?;
+        let junk = channel::fill(&end)?;
+        let mut vcpu = machine.add_vcpu(&write_once(Width::Long, MMIO, VALUE))?;
+        let (exit, ()) = while_running(&mut vcpu, |running| {
+            running.wait_until_asleep()?;
+            running.kick();
+            Ok(())
+        })?;
+        check_eq!(exit, Exit::Interrupted, "exit");
+        vcpu.set_immediate_exit(true);
+        for _ in 0..10 {
+            check_eq!(vcpu.run()?, Exit::Interrupted, "KVM_RUN without room");
+        }
+        for _ in 0..junk {
+            device.frame()?;
+        }
+        check_eq!(
+            device.has_command()?,
+            false,
+            "the command was sent without room"
+        );
+        check_eq!(vcpu.run()?, Exit::Interrupted, "KVM_RUN with room");
+        check_eq!(
+            device.command()?,
+            posted_command(Width::Long, 0, VALUE),
+            "command"
+        );
+        vcpu.set_immediate_exit(false);
+        expect_halt(&vcpu.run()?)?;
+        check_eq!(
+            device.has_command()?,
+            false,
+            "the command was sent again, {transport:?}"
+        );
     }
     Ok(())
 }
