@@ -2,113 +2,12 @@
 
 //! The table of everything that is measured.
 
-use anyhow::Result;
 use shunt::channel::Transport::{self, Pipe, Seqpacket, Stream};
 
-use crate::calibration::{getppid, round_trip, yield_pair};
-use crate::dispatch::{measure_loop, Dispatch, Neighbour, Target};
+use crate::calibration::{getppid, yield_pair};
+use crate::case::{Case, How};
+use crate::dispatch::{Dispatch, Neighbour, Target};
 use crate::guest::Operation::{self, PortRead, Read, Write};
-use crate::module::{Module, Need};
-use crate::sample::Figures;
-
-/// One measurement.
-pub(crate) struct Case {
-    /// Which results it belongs to.
-    pub(crate) suite: Suite,
-    /// Unique name.
-    pub(crate) name: &'static str,
-    /// What the figures are for one of.
-    pub(crate) per: &'static str,
-    /// The case to compare it with.
-    pub(crate) control: Option<&'static str>,
-    /// What is measured, in a sentence.
-    pub(crate) description: &'static str,
-    module: Need,
-    how: How,
-}
-
-/// A set of results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Suite {
-    /// Guest accesses.
-    Dispatch,
-    /// Their parts, without KVM.
-    Calibration,
-}
-
-enum How {
-    Access(Dispatch),
-    GuestLoop,
-    Call(fn() -> Result<Figures>),
-    RoundTrip(Transport),
-}
-
-impl Suite {
-    /// Its name in the results.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Dispatch => "dispatch",
-            Self::Calibration => "calibration",
-        }
-    }
-}
-
-impl Case {
-    /// Measures it, with the module loaded or not as it needs.
-    pub(crate) fn measure(&self, module: &Module) -> Result<Figures> {
-        module.provide(self.module)?;
-        match &self.how {
-            How::Access(dispatch) => dispatch.measure(),
-            How::GuestLoop => measure_loop(),
-            How::Call(measure) => measure(),
-            How::RoundTrip(transport) => round_trip(*transport),
-        }
-    }
-
-    const fn access(
-        name: &'static str,
-        control: Option<&'static str>,
-        dispatch: Dispatch,
-        description: &'static str,
-    ) -> Self {
-        let (suite, per) = (Suite::Dispatch, "access");
-        let (module, how) = (Need::Loaded, How::Access(dispatch));
-        Self {
-            suite,
-            name,
-            per,
-            control,
-            description,
-            module,
-            how,
-        }
-    }
-
-    const fn part(
-        name: &'static str,
-        per: &'static str,
-        how: How,
-        description: &'static str,
-    ) -> Self {
-        let (suite, module, control) = (Suite::Calibration, Need::Any, None);
-        Self {
-            suite,
-            name,
-            per,
-            control,
-            description,
-            module,
-            how,
-        }
-    }
-
-    const fn without_module(self) -> Self {
-        Self {
-            module: Need::Absent,
-            ..self
-        }
-    }
-}
 
 const fn kvm(operation: Operation) -> Dispatch {
     Dispatch::new(operation, Target::InterruptController)
@@ -127,9 +26,9 @@ const fn region(operation: Operation, transport: Transport) -> Dispatch {
     Dispatch::new(operation, Target::Region { transport, posted })
 }
 
-const fn posted(transport: Transport) -> Dispatch {
+const fn posted(transport: Transport, burst: u32) -> Dispatch {
     let posted = true;
-    Dispatch::new(Write, Target::Region { transport, posted })
+    Dispatch::new(Write, Target::Region { transport, posted }).in_bursts(burst)
 }
 
 /// Every case, in the order of the results. The case without the module comes first, so that
@@ -211,8 +110,14 @@ pub(crate) const CASES: &[Case] = &[
     Case::access(
         "exit-ipc-posted",
         Some("exit-write"),
-        forwarded(Write, true),
-        "write that the VMM forwards without waiting",
+        forwarded(Write, true).in_bursts(1),
+        "write that the VMM forwards without waiting, to a device that sleeps",
+    ),
+    Case::access(
+        "exit-ipc-posted-burst16",
+        Some("exit-ipc-posted"),
+        forwarded(Write, true).in_bursts(16),
+        "the same, one of 16 after which the device sleeps again",
     ),
     Case::access(
         "ioregion-seqpacket-read",
@@ -253,20 +158,38 @@ pub(crate) const CASES: &[Case] = &[
     Case::access(
         "ioregion-seqpacket-posted",
         Some("exit-ipc-posted"),
-        posted(Seqpacket),
-        "posted write through an ioregion over SEQPACKET, with the device's reading it",
+        posted(Seqpacket, 1),
+        "posted write through an ioregion over SEQPACKET, to a device that sleeps",
     ),
     Case::access(
         "ioregion-stream-posted",
         Some("exit-ipc-posted"),
-        posted(Stream),
-        "posted write through an ioregion over STREAM",
+        posted(Stream, 1),
+        "posted write through an ioregion over STREAM, to a device that sleeps",
     ),
     Case::access(
         "ioregion-pipe-posted",
         Some("exit-ipc-posted"),
-        posted(Pipe),
-        "posted write through an ioregion over a pipe",
+        posted(Pipe, 1),
+        "posted write through an ioregion over a pipe, to a device that sleeps",
+    ),
+    Case::access(
+        "ioregion-seqpacket-posted-burst16",
+        Some("ioregion-seqpacket-posted"),
+        posted(Seqpacket, 16),
+        "the same, one of 16 after which the device sleeps again",
+    ),
+    Case::access(
+        "ioregion-stream-posted-burst16",
+        Some("ioregion-stream-posted"),
+        posted(Stream, 16),
+        "the same over STREAM",
+    ),
+    Case::access(
+        "ioregion-pipe-posted-burst16",
+        Some("ioregion-pipe-posted"),
+        posted(Pipe, 16),
+        "the same over a pipe",
     ),
     Case::access(
         "ioregion-pio-read",

@@ -5,7 +5,7 @@
 use anyhow::{Context, Result};
 use shunt::channel::Transport;
 
-use crate::guest::{Body, Operation};
+use crate::guest::{Body, Operation, Pace};
 use crate::sample::Figures;
 use crate::stage::Stage;
 
@@ -16,6 +16,8 @@ pub(crate) struct Dispatch {
     pub(crate) operation: Operation,
     /// Who handles it.
     pub(crate) target: Target,
+    /// How often.
+    pub(crate) pace: Pace,
     /// Who else uses the module.
     pub(crate) neighbour: Neighbour,
 }
@@ -56,13 +58,20 @@ pub(crate) enum Neighbour {
 }
 
 impl Dispatch {
-    /// With nobody else around.
+    /// One after the other, with nobody else around.
     pub(crate) const fn new(operation: Operation, target: Target) -> Self {
         Self {
             operation,
             target,
+            pace: Pace::Steady,
             neighbour: Neighbour::None,
         }
+    }
+
+    /// With pauses, so that the device sleeps again after so many accesses.
+    pub(crate) const fn in_bursts(self, length: u32) -> Self {
+        let pace = Pace::Bursts(length);
+        Self { pace, ..self }
     }
 
     /// With a neighbour.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! The measured guest: batches of one access over and over, a marker after each.
+//! The measured guest: batches of one access over and over, a marker after each batch.
 
 use rawguest::{Asm, Mem, Reg, Width};
 
@@ -8,6 +8,8 @@ use crate::sample::{BATCH, BATCHES};
 
 /// A byte written to this port ends a batch: the VMM then reads the clock.
 pub(crate) const MARKER: u16 = 0xf4;
+/// A byte written to this port lets the device process run until it sleeps again.
+pub(crate) const PAUSE: u16 = 0xf5;
 
 /// The access that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,10 +22,20 @@ pub(crate) enum Operation {
     PortRead,
 }
 
+/// How the accesses follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// At once.
+    Steady,
+    /// With a pause after so many, a divisor of [`BATCH`]: the first of them finds the device
+    /// asleep.
+    Bursts(u32),
+}
+
 /// What a batch is made of: turns of a loop, each of which does this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
-    /// One access.
+    /// One access, or one burst of them.
     Access,
     /// Nothing: the control, whose cost is the loop's and the marker's.
     EmptyLoop,
@@ -35,32 +47,46 @@ pub(crate) enum Body {
 /// that answers in order has handled the whole batch by then; its value stays in Ax.
 ///
 /// Real mode, where the emulator needs no page table walk to fetch an instruction.
-pub(crate) fn program(operation: Operation, place: u32, body: Body, sync: bool) -> Asm {
-    let mut asm = Asm::real(if operation == Operation::PortRead {
-        0
-    } else {
-        place
-    });
-    mark(&mut asm, place);
+pub(crate) fn program(operation: Operation, place: u32, pace: Pace, body: Body, sync: bool) -> Asm {
+    let (window, port) = match (operation, pace) {
+        (Operation::PortRead, _) => (0, place),
+        (_, Pace::Bursts(_)) => (place, PAUSE.into()),
+        (_, Pace::Steady) => (place, 0),
+    };
+    let mut asm = Asm::real(window);
+    mark(&mut asm, port);
     for _ in 0..=BATCHES {
-        match body {
-            Body::Access => asm.repeat(BATCH, |turn| access(turn, operation)),
-            Body::EmptyLoop => asm.repeat(BATCH, |_| ()),
-            Body::Nothing => &mut asm,
-        };
+        if body != Body::Nothing {
+            turns(&mut asm, operation, pace, body);
+        }
         if sync {
             access(&mut asm, operation.sync());
         }
-        mark(&mut asm, place);
+        mark(&mut asm, port);
     }
     asm
 }
 
-/// The marker's port shares Dx with the port that is read.
-fn mark(asm: &mut Asm, place: u32) {
+fn turns(asm: &mut Asm, operation: Operation, pace: Pace, body: Body) {
+    let burst = match pace {
+        Pace::Steady => 1,
+        Pace::Bursts(length) => length,
+    };
+    asm.repeat(BATCH / burst, |turn| {
+        if body == Body::Access {
+            (0..burst).for_each(|_| access(turn, operation));
+        }
+        if pace != Pace::Steady {
+            turn.port_out(Width::Byte);
+        }
+    });
+}
+
+/// The marker's port shares Dx with the port of the loop.
+fn mark(asm: &mut Asm, port: u32) {
     asm.mov(Reg::Dx, MARKER.into())
         .port_out(Width::Byte)
-        .mov(Reg::Dx, place.into());
+        .mov(Reg::Dx, port.into());
 }
 
 fn access(asm: &mut Asm, operation: Operation) {

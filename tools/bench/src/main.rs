@@ -8,6 +8,7 @@
 //! of another CPU costs on hardware is not in them.
 
 mod calibration;
+mod case;
 mod cases;
 mod clock;
 mod companion;
@@ -16,6 +17,7 @@ mod guest;
 mod module;
 mod report;
 mod sample;
+mod scheduling;
 mod stage;
 mod switches;
 mod vmm;
@@ -26,7 +28,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
-use cases::{Case, CASES};
+use case::Case;
+use cases::CASES;
 use module::Module;
 use report::Report;
 
@@ -80,6 +83,7 @@ fn run(options: &Options) -> Result<bool> {
         return Ok(true);
     }
     clock::check()?;
+    scheduling::switch_only_when_one_sleeps()?;
     let module = Module::new(&options.module)?;
     let report = measure(&cases, &module);
     let restored = module.restore();

@@ -6,7 +6,7 @@ use anyhow::Result;
 use comfy_table::{presets, CellAlignment, Table};
 use serde::Serialize;
 
-use crate::cases::{Case, Suite};
+use crate::case::{Case, Suite};
 use crate::sample::Figures;
 
 /// The figures of all cases so far.

@@ -11,7 +11,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::companion::Companion;
 use crate::dispatch::{Dispatch, Neighbour, Target};
-use crate::guest::{self, Body, Operation, MARKER};
+use crate::guest::{self, Body, Operation, MARKER, PAUSE};
 use crate::sample::{Sample, ALL, BATCHES};
 use crate::vmm::Vmm;
 use crate::{clock, switches};
@@ -45,7 +45,10 @@ impl Stage {
     /// Makes the VM and its surroundings for `dispatch`, and the program for `body`.
     pub(crate) fn build(dispatch: &Dispatch, body: Body) -> Result<Self> {
         let Dispatch {
-            operation, target, ..
+            operation,
+            target,
+            pace,
+            ..
         } = *dispatch;
         let place = place(operation, target);
         let machine = match target {
@@ -58,7 +61,7 @@ impl Stage {
             Target::Eventfd => Some(eventfd(&machine, place)?),
             _ => None,
         };
-        let program = guest::program(operation, place, body, companion.is_some());
+        let program = guest::program(operation, place, pace, body, companion.is_some());
         Ok(Self {
             vcpu: machine.add_vcpu(&program)?,
             vmm,
@@ -91,6 +94,7 @@ impl Stage {
             sample.exits += 1;
             match self.vcpu.fd_mut().run().context("KVM_RUN")? {
                 VcpuExit::IoOut(MARKER, _) => sample.stamps.push(clock::now()),
+                VcpuExit::IoOut(PAUSE, _) => rustix::thread::sched_yield(),
                 exit => self.vmm.complete(exit)?,
             }
         }
