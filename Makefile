@@ -12,9 +12,9 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 cargo := cargo
-run   := $(cargo) run --quiet --release --manifest-path tools/Cargo.toml --package
-setup := $(run) setup --
-lab   := $(run) lab --
+built := $(or $(CARGO_TARGET_DIR),tools/target)/release
+setup := $(built)/setup
+lab   := $(built)/lab
 wish  := $(if $(DEBUG),--debug) $(if $(REFRESH),--refresh)
 
 .PHONY: run test bench shell guest kernel modules check fmt host clean distclean help rust toolchain
@@ -50,7 +50,7 @@ fmt: rust ## Format all Rust code
 host: rust ## Install what the machine lacks
 	@$(setup) host
 
-# Compiles what the other targets run, with cargo's own progress.
+# Compiles what the other targets run, both at once, so that what they share is shared.
 rust: toolchain
 	@$(cargo) build --release --manifest-path tools/Cargo.toml --package setup --package lab
 

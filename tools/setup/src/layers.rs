@@ -148,20 +148,17 @@ fn tally_of_line(line: &str) -> Option<Tally> {
     })
 }
 
-/// The selftests and jobs in virtual machines. The lab leaves its tally in `result`.
+/// The selftests and jobs in virtual machines. The lab, a program that lies beside this
+/// one, leaves its tally in `result`.
 fn lab(checkout: &Checkout, result: &Path) -> Result<Tally> {
-    let status = Command::new("cargo")
+    let program = std::env::current_exe()
+        .context("this program does not know where it lies")?
+        .with_file_name("lab");
+    let status = Command::new(&program)
         .current_dir(checkout.root())
-        .args([
-            "run",
-            "--quiet",
-            "--release",
-            "--manifest-path",
-            "tools/Cargo.toml",
-        ])
-        .args(["--package", "lab", "--", "test"])
+        .arg("test")
         .status()
-        .context("cannot start the lab")?;
+        .with_context(|| format!("cannot start {}", program.display()))?;
     let text = fs::read_to_string(result)
         .with_context(|| format!("the lab left no result in {}", result.display()))?;
     let tally: Tally = serde_json::from_str(&text)
