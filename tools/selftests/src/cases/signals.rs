@@ -148,6 +148,7 @@ fn writes_in_a_storm_pipes(_: &Context) -> Result<()> {
 
 /// The device reads nothing until the vCPU, blocked in sending, has been interrupted.
 fn posted_writes_to_a_full_channel_in_a_storm(_: &Context) -> Result<()> {
+    tasks::stay_on_one_cpu()?;
     for transport in TRANSPORTS {
         let program = counting_writes(Width::Long, MMIO, COUNT);
         let (mut vcpu, mut device) =

@@ -23,7 +23,7 @@ use crate::tasks;
 
 tests!("stress", Ioregion, [regions_come_and_go, devices_die]);
 
-const ROUNDS: usize = 100;
+const ROUNDS: usize = 50;
 
 /// How a device's life ends.
 #[derive(Clone, Copy, PartialEq, Eq)]

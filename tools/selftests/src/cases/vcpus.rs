@@ -144,7 +144,7 @@ const SEEN: Mem = Mem::Ram(ram::DATA as u32 + 0x40);
 /// A posts a write, then sets a flag in RAM. B sees the flag, then reads the region: the device
 /// has the write before the read, every time.
 fn posted_write_is_before_what_follows_it(_: &Context) -> Result<()> {
-    const ROUNDS: u32 = 500;
+    const ROUNDS: u32 = 200;
     let mut writer = Asm::long();
     writer.mov(Reg::Bx, MMIO).repeat(ROUNDS, |body| {
         body.add_imm(Reg::Si, 1)
