@@ -32,13 +32,14 @@ use case::Case;
 use cases::CASES;
 use module::Module;
 use report::Report;
+use scheduling::Scheduling;
 
 /// Instructions per guest access, as one JSON object per line on standard output. The exit
 /// status is not zero when a case failed.
 #[derive(Parser)]
 struct Options {
     /// Measure only cases whose name contains this; may be given several times.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     filter: Vec<String>,
     /// Print the names and descriptions of the cases and stop.
     #[arg(long)]
@@ -83,10 +84,10 @@ fn run(options: &Options) -> Result<bool> {
         return Ok(true);
     }
     clock::check()?;
-    scheduling::switch_only_when_one_sleeps()?;
     let module = Module::new(&options.module)?;
+    let scheduling = Scheduling::fix()?;
     let report = measure(&cases, &module);
-    let restored = module.restore();
+    let restored = module.restore().and(scheduling.restore());
     if options.table {
         println!("{}", report.table());
     } else {

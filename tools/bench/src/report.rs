@@ -86,9 +86,9 @@ impl Report {
         });
         [
             case.name.to_owned(),
-            format!("{:.1}", figures.instructions),
-            format!("{:.2}", figures.switches),
-            format!("{:.2}", figures.exits),
+            format!("{:.1}", rounded(figures.instructions, 10.0)),
+            format!("{:.2}", rounded(figures.switches, 100.0)),
+            format!("{:.2}", rounded(figures.exits, 100.0)),
             case.control.unwrap_or("").to_owned(),
             control.map(|by| format!("{by:.1}")).unwrap_or_default(),
             case.description.to_owned(),
@@ -103,7 +103,7 @@ fn rows(case: &Case, figures: &Figures) -> Vec<Row> {
         case: case.name,
         metric,
         unit: format!("{metric}/{}", case.per),
-        value: (value * scale).round() / scale,
+        value: rounded(value, scale),
     };
     let mut rows = vec![
         row("instructions", figures.instructions, 10.0),
@@ -113,4 +113,9 @@ fn rows(case: &Case, figures: &Figures) -> Vec<Row> {
         rows.push(row("exits", figures.exits, 100.0));
     }
     rows
+}
+
+/// Rounded to one in `scale`, and 0 without a sign.
+fn rounded(value: f64, scale: f64) -> f64 {
+    (value * scale).round() / scale + 0.0
 }
