@@ -6,17 +6,17 @@ use super::tracked::read;
 use super::{Findings, Subject};
 use crate::checkout::Checkout;
 use crate::command::output;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
 
 pub(super) fn cargo_format(subject: &Subject) -> Result<Findings> {
-    output(cargo(subject).args(["fmt", "--all", "--check"])).map(|_| vec![])
+    complaints(cargo(subject).args(["fmt", "--all", "--", "--check", "-l"]))
 }
 
 pub(super) fn kernel_format(subject: &Subject) -> Result<Findings> {
     match rustfmt(subject.checkout)? {
-        Some(mut rustfmt) => output(rustfmt.arg("--check")).map(|_| vec![]),
+        Some(mut rustfmt) => complaints(rustfmt.args(["--check", "-l"])),
         None => Ok(vec![]),
     }
 }
@@ -31,7 +31,7 @@ pub(super) fn cargo_clippy(subject: &Subject) -> Result<Findings> {
         "--",
         "-Dwarnings",
     ]);
-    output(&mut clippy).map(|_| vec![])
+    complaints(&mut clippy)
 }
 
 /// Formats the Rust code that Cargo does not know.
@@ -44,6 +44,19 @@ pub(crate) fn format_kernel_code(checkout: &Checkout) -> Result<()> {
         Some(mut rustfmt) => output(&mut rustfmt).map(drop),
         None => Ok(()),
     }
+}
+
+/// What a tool says when it is not content.
+fn complaints(tool: &mut Command) -> Result<Findings> {
+    let name = tool.get_program().to_string_lossy().into_owned();
+    let output = tool
+        .output()
+        .with_context(|| format!("cannot start {name}"))?;
+    if output.status.success() {
+        return Ok(vec![]);
+    }
+    let words = [output.stdout, output.stderr].concat();
+    Ok(vec![String::from_utf8_lossy(&words).trim_end().to_string()])
 }
 
 fn cargo(subject: &Subject) -> Command {
@@ -75,4 +88,17 @@ fn rustfmt(checkout: &Checkout) -> Result<Option<Command>> {
     let mut rustfmt = Command::new("rustfmt");
     rustfmt.args(["--edition", "2021"]).args(kernel);
     Ok(Some(rustfmt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_that_fails_is_a_finding_with_its_words() {
+        let mut bad = Command::new("sh");
+        bad.args(["-c", "echo a.rs; echo why >&2; exit 1"]);
+        assert_eq!(complaints(&mut bad).unwrap(), ["a.rs\nwhy"]);
+        assert!(complaints(&mut Command::new("true")).unwrap().is_empty());
+    }
 }

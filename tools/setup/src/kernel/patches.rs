@@ -97,7 +97,14 @@ pub(crate) fn apply(patches: &[Patch], tree: &Path, git_dir: &Path) -> Result<()
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env_remove("GIT_INDEX_FILE")
-            .args(["-c", "user.name=shunt", "-c", "user.email=shunt@localhost"]);
+            .args([
+                "-c",
+                "user.name=shunt",
+                "-c",
+                "user.email=shunt@localhost",
+                "-c",
+                "advice.mergeConflict=false",
+            ]);
         command
     };
     output(git().args(["init", "--quiet"]))?;
