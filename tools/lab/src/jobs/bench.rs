@@ -17,6 +17,10 @@ use crate::qemu::Machine;
 
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// What the figures are not, beside each table.
+const CAVEAT: &str = "Counts, the same on every machine; not time. What an exit, a mitigation or \
+     the wake-up of another CPU costs on hardware is not in them.";
+
 /// How to measure.
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -55,7 +59,7 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
         &path,
         &format!("{}\n", serde_json::to_string_pretty(&rows)?),
     )?;
-    println!("{}", table(&rows));
+    println!("{}\n{CAVEAT}", table(&rows));
     Ok(verdict(&failures))
 }
 
@@ -107,16 +111,36 @@ fn differences(first: &[Row], second: &[Row]) -> Vec<String> {
     found
 }
 
+/// A row for each case, a column for each metric.
 fn table(rows: &[Row]) -> Table {
+    let mut metrics: Vec<&str> = Vec::new();
+    let mut cases: Vec<(&str, &str)> = Vec::new();
+    for row in rows {
+        if !metrics.contains(&row.metric.as_str()) {
+            metrics.push(&row.metric);
+        }
+        if !cases.contains(&(&row.suite, &row.case)) {
+            cases.push((&row.suite, &row.case));
+        }
+    }
     let mut table = Table::new();
     table
         .load_preset(presets::UTF8_FULL_CONDENSED)
-        .set_header(["suite", "case", "metric", "value"]);
-    for row in rows {
-        let value = format!("{} {}", row.value, row.unit);
-        table.add_row([&row.suite, &row.case, &row.metric, &value]);
+        .set_header(["suite", "case"].iter().chain(&metrics));
+    for (suite, case) in cases {
+        let value = |metric: &&str| {
+            let mut rows = rows.iter();
+            let row = rows.find(|r| r.suite == suite && r.case == case && r.metric == *metric);
+            row.map_or_else(String::new, |row| row.value.to_string())
+        };
+        let values = metrics.iter().map(value);
+        table.add_row(
+            [suite.to_owned(), case.to_owned()]
+                .into_iter()
+                .chain(values),
+        );
     }
-    if let Some(column) = table.column_mut(3) {
+    for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
@@ -140,6 +164,18 @@ mod tests {
             (3404.0, "make bench")
         );
         assert!(parse(&["{}".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn the_metrics_of_a_case_share_a_row() {
+        let exits = LINE.replace("instructions", "exits").replace("3404", "1");
+        let other = exits.replace("floor-read", "exit-read");
+        let rows = parse(&[LINE.to_owned(), exits, other]).unwrap();
+        let text = table(&rows).to_string();
+        let floor = text.lines().find(|line| line.contains("floor-read"));
+        assert!(floor.is_some_and(|line| line.contains("3404") && line.contains(" 1 ")));
+        assert_eq!(text.matches("floor-read").count(), 1);
+        assert_eq!(text.matches("exit-read").count(), 1);
     }
 
     #[test]
