@@ -49,7 +49,8 @@ impl Width {
         }
     }
 
-    const fn from_exponent(exponent: u8) -> Option<Self> {
+    /// The width with this logarithm, if there is one.
+    pub const fn from_exponent(exponent: u8) -> Option<Self> {
         match exponent {
             0 => Some(Self::Byte),
             1 => Some(Self::Word),

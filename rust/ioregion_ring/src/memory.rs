@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! What the ring asks of memory.
+
+/// One area of shared memory, as 64-bit words. Offsets are in bytes and multiples of 8.
+///
+/// The kernel, userspace and the model checker each implement it with the atomics that they
+/// have. An area that the other side owns is only loaded from.
+pub trait Memory {
+    /// Loads a word, unordered.
+    fn load(&self, at: usize) -> u64;
+
+    /// Loads a word; what follows in program order is seen after it.
+    fn load_acquire(&self, at: usize) -> u64;
+
+    /// Stores a word, unordered.
+    fn store(&self, at: usize, value: u64);
+
+    /// Stores a word; what precedes in program order is seen before it.
+    fn store_release(&self, at: usize, value: u64);
+
+    /// Orders all accesses before it before all after it, in every area.
+    fn full_barrier(&self);
+}
