@@ -3,14 +3,18 @@
 //! One guest access on its way through a region, piece by piece.
 
 use crate::{
-    channel::Stop,
+    channel::{
+        Caller,
+        Stop,
+        Ticket, //
+    },
     failure,
     region::Region,
     vm::Vm, //
 };
 use ioregion_dispatch::{
     pieces,
-    replies::Ticket, //
+    spin::Spin, //
 };
 use ioregion_wire::frame::{
     Command,
@@ -26,12 +30,21 @@ use kvm_ext::{
     IoOutcome, //
 };
 
+/// What a vCPU keeps between accesses, and while one is interrupted.
+#[derive(Default)]
+pub(crate) struct Vcpu {
+    begun: Option<Access>,
+    spin: Spin,
+}
+
 /// An access that has begun. It survives signals: a vCPU keeps it until it is complete.
 pub(crate) struct Access {
     region: Arc<Region>,
+    addr: u64,
+    is_write: bool,
     /// Bytes that are complete.
     done: usize,
-    /// The next piece has been sent, and its reply is due.
+    /// The next piece has been sent, and its answer is due.
     ticket: Option<Ticket>,
 }
 
@@ -41,16 +54,36 @@ pub(crate) struct Piece {
     pub(crate) bytes: usize,
 }
 
-/// Handles an access of a vCPU. `begun` is where the vCPU keeps one that is interrupted.
-pub(crate) fn handle(vm: &Vm, begun: &mut Option<Access>, io: &mut Io<'_>) -> IoOutcome {
-    let resumed = begun.take().filter(|_| io.is_resumed());
-    let Some(mut access) = resumed.or_else(|| Access::begin(vm, io)) else {
+/// Handles an access without an exit, if its channel may answer at once. One that does not is
+/// kept begun, which also makes everything refused until [`handle`] is called.
+pub(crate) fn attempt(vm: &Vm, vcpu: &mut Vcpu, io: &mut Io<'_>) -> bool {
+    if vcpu.begun.is_some() {
+        return false;
+    }
+    let Some(mut access) = Access::begin(vm, io).filter(Access::is_fast) else {
+        return false;
+    };
+    // What an access of several pieces has read would be lost with this attempt.
+    let is_whole = access
+        .next_piece(io)
+        .is_some_and(|piece| piece.bytes == io.total_size());
+    let is_complete = is_whole && access.advance(io, &mut vcpu.spin).is_ok();
+    if !is_complete {
+        vcpu.begun = Some(access);
+    }
+    is_complete
+}
+
+/// Handles an access at an exit.
+pub(crate) fn handle(vm: &Vm, vcpu: &mut Vcpu, io: &mut Io<'_>) -> IoOutcome {
+    let begun = vcpu.begun.take().filter(|access| access.is_of(io));
+    let Some(mut access) = begun.or_else(|| Access::begin(vm, io)) else {
         return IoOutcome::ToUserspace;
     };
-    match access.advance(io) {
+    match access.advance(io, &mut vcpu.spin) {
         Ok(()) => IoOutcome::Completed,
         Err(Stop::Interrupted) => {
-            *begun = Some(access);
+            vcpu.begun = Some(access);
             IoOutcome::Interrupted
         }
         Err(Stop::Failed(error)) => {
@@ -64,9 +97,24 @@ impl Access {
     fn begin(vm: &Vm, io: &Io<'_>) -> Option<Self> {
         Some(Self {
             region: vm.find(io)?,
+            addr: io.addr(),
+            is_write: io.is_write(),
             done: 0,
             ticket: None,
         })
+    }
+
+    fn is_fast(&self) -> bool {
+        self.region.channel().is_fast()
+    }
+
+    /// Whether this is the access that KVM asks about: the one that was interrupted, or that
+    /// [`attempt`] began just before. An exception may have undone one in between.
+    fn is_of(&self, io: &Io<'_>) -> bool {
+        io.is_resumed()
+            || (self.is_fast()
+                && !io.is_pio()
+                && (self.addr, self.is_write) == (io.addr(), io.is_write()))
     }
 
     pub(crate) fn region(&self) -> &Region {
@@ -98,25 +146,35 @@ impl Access {
         })
     }
 
-    fn advance(&mut self, io: &mut Io<'_>) -> Result<(), Stop> {
+    fn advance(&mut self, io: &mut Io<'_>, spin: &mut Spin) -> Result<(), Stop> {
+        let mut caller = Caller {
+            index: io.vcpu_index(),
+            spin,
+            may_wait: io.may_wait(),
+        };
         while self.done < io.total_size() {
             let piece = self.next_piece(io).ok_or(Stop::Failed(EINVAL))?;
-            self.exchange(&piece, io)?;
+            self.exchange(&piece, io, &mut caller)?;
             self.done += piece.bytes;
         }
         Ok(())
     }
 
-    /// Sends a piece, unless that is done, and receives its reply, if there is to be one.
-    fn exchange(&mut self, piece: &Piece, io: &mut Io<'_>) -> Result<(), Stop> {
+    /// Sends a piece, unless that is done, and receives its answer, if there is to be one.
+    fn exchange(
+        &mut self,
+        piece: &Piece,
+        io: &mut Io<'_>,
+        caller: &mut Caller<'_>,
+    ) -> Result<(), Stop> {
         let channel = self.region.channel();
         if self.ticket.is_none() {
-            self.ticket = channel.send(&self.region, &piece.command, io.may_wait())?;
+            self.ticket = channel.send(&self.region, &piece.command, caller)?;
         }
         let Some(ticket) = self.ticket else {
             return Ok(());
         };
-        let reply = channel.receive(&self.region, ticket, io.may_wait())?;
+        let reply = channel.receive(&self.region, ticket, caller)?;
         self.ticket = None;
         if piece.command.operation == Operation::Read {
             io.store(self.done, piece.bytes, reply.data);

@@ -3,10 +3,11 @@
 //! ioregionfd: guest MMIO and PIO go from KVM to a device process.
 //!
 //! ```text
-//! KVM_RUN, about to exit for an access
+//! MMIO that KVM has no device for: try_io, for a ring, without an exit
+//! KVM_RUN, about to exit for an access: handle_io
 //!   -> Vm::find (vm.rs)            which region? none: the exit goes to the VMM
 //!   -> Access::advance (access.rs) piece by piece, until the whole access is done
-//!   -> Channel (channel.rs)        command out, reply in, other vCPUs in between
+//!   -> Channel (channel.rs)        command out, answer in: frames.rs, ring.rs
 //!   -> failure.rs                  what the VMM is told when the device does not answer
 //! ```
 //!
@@ -21,7 +22,7 @@ mod failure;
 mod region;
 mod vm;
 
-use access::Access;
+use access::Vcpu;
 use ioregion_wire::uapi;
 use kernel::{
     prelude::*,
@@ -59,7 +60,7 @@ struct IoRegion;
 
 impl Extension for IoRegion {
     type Vm = Pin<KBox<Vm>>;
-    type Vcpu = Option<Access>;
+    type Vcpu = Vcpu;
 
     fn check_extension(number: usize) -> u32 {
         match u32::try_from(number) {
@@ -69,7 +70,10 @@ impl Extension for IoRegion {
     }
 
     fn owns_ioctl(cmd: u32) -> bool {
-        cmd == uapi::KVM_SET_IOREGION
+        matches!(
+            cmd,
+            uapi::KVM_SET_IOREGION | uapi::KVM_CREATE_IOREGION_CHANNEL
+        )
     }
 
     fn create_vm() -> Result<Self::Vm> {
@@ -79,8 +83,13 @@ impl Extension for IoRegion {
     fn ioctl(vm: Pin<&Vm>, cmd: u32, arg: UserPtr) -> Result<isize> {
         match cmd {
             uapi::KVM_SET_IOREGION => vm.set_ioregion(arg),
+            uapi::KVM_CREATE_IOREGION_CHANNEL => vm.create_channel(arg),
             _ => Err(ENOTTY),
         }
+    }
+
+    fn try_io(vm: Pin<&Vm>, vcpu: &mut Self::Vcpu, io: &mut Io<'_>) -> bool {
+        access::attempt(&vm, vcpu, io)
     }
 
     fn handle_io(vm: Pin<&Vm>, vcpu: &mut Self::Vcpu, io: &mut Io<'_>) -> IoOutcome {

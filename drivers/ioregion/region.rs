@@ -19,37 +19,24 @@ use ioregion_wire::{
     },
     uapi,
 };
-use kernel::sync::{
-    atomic::{
-        Atomic,
-        Relaxed, //
-    },
-    Arc, //
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
 };
-use kvm_ext::PeerFile;
 
 /// Addresses of one bus of a VM, and where their accesses go.
 pub(crate) struct Region {
     spec: Spec,
     user_data: u64,
-    /// Commands are written here.
-    commands: PeerFile,
-    /// Keeps the order of commands and replies; regions with one reply file share it.
-    channel: Arc<Channel>,
+    channel: Channel,
     removed: Atomic<bool>,
 }
 
 impl Region {
-    pub(crate) fn new(
-        spec: Spec,
-        user_data: u64,
-        commands: PeerFile,
-        channel: Arc<Channel>,
-    ) -> Self {
+    pub(crate) fn new(spec: Spec, user_data: u64, channel: Channel) -> Self {
         Self {
             spec,
             user_data,
-            commands,
             channel,
             removed: Atomic::new(false),
         }
@@ -59,11 +46,7 @@ impl Region {
         self.user_data
     }
 
-    pub(crate) fn commands(&self) -> &PeerFile {
-        &self.commands
-    }
-
-    pub(crate) fn channel(&self) -> &Arc<Channel> {
+    pub(crate) fn channel(&self) -> &Channel {
         &self.channel
     }
 
@@ -99,7 +82,11 @@ impl Region {
         } else {
             0
         };
-        pio | posted
+        let channel = match self.channel {
+            Channel::Frames { .. } => 0,
+            Channel::Ring(_) => uapi::KVM_IOREGION_CHANNEL,
+        };
+        pio | posted | channel
     }
 
     /// The region is no longer the VM's: no command is sent for it any more, and who waits for

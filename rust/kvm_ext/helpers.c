@@ -19,14 +19,15 @@ static_assert(offsetof(struct kvm_ext_io, count) == 20);
 static_assert(offsetof(struct kvm_ext_io, is_pio) == 24);
 static_assert(offsetof(struct kvm_ext_io, is_write) == 25);
 static_assert(offsetof(struct kvm_ext_io, resumed) == 26);
-static_assert(sizeof(struct kvm_ext_ops) == 64);
+static_assert(sizeof(struct kvm_ext_ops) == 72);
 static_assert(offsetof(struct kvm_ext_ops, check_extension) == 8);
 static_assert(offsetof(struct kvm_ext_ops, owns_ioctl) == 16);
 static_assert(offsetof(struct kvm_ext_ops, vm_create) == 24);
 static_assert(offsetof(struct kvm_ext_ops, vm_ioctl) == 32);
 static_assert(offsetof(struct kvm_ext_ops, vm_destroy) == 40);
-static_assert(offsetof(struct kvm_ext_ops, vcpu_io) == 48);
-static_assert(offsetof(struct kvm_ext_ops, vcpu_destroy) == 56);
+static_assert(offsetof(struct kvm_ext_ops, vcpu_try_io) == 48);
+static_assert(offsetof(struct kvm_ext_ops, vcpu_io) == 56);
+static_assert(offsetof(struct kvm_ext_ops, vcpu_destroy) == 64);
 
 /* The part of kvm_run's union that describes an I/O exit, and what follows it. */
 #define EXIT_TAIL_OFFSET	(offsetof(struct kvm_run, mmio) + 32)
@@ -56,6 +57,11 @@ void shunt_set_vcpu_data(struct kvm_vcpu *vcpu, void *data)
 struct kvm *shunt_vcpu_vm(struct kvm_vcpu *vcpu)
 {
 	return vcpu->kvm;
+}
+
+u32 shunt_vcpu_index(struct kvm_vcpu *vcpu)
+{
+	return vcpu->vcpu_idx;
 }
 
 /* Turn the I/O exit that kvm_run describes into @reason, with @tail behind the description. */
@@ -91,12 +97,18 @@ bool shunt_file_keeps_messages(struct file *file)
 	return sock && sock->type != SOCK_STREAM;
 }
 
+/*
+ * __uninitialized here and below: kernels that clear automatic variables would
+ * spend more on that than on the rest of the function, and each is initialised
+ * in full by its own function.
+ */
+
 /* Never sleeps for data: -EAGAIN. */
 ssize_t shunt_file_read(struct file *file, void *buf, size_t len)
 {
 	struct kvec vec = { .iov_base = buf, .iov_len = len };
-	struct iov_iter iter;
-	struct kiocb iocb;
+	struct iov_iter iter __uninitialized;
+	struct kiocb iocb __uninitialized;
 
 	init_sync_kiocb(&iocb, file);
 	iocb.ki_flags |= IOCB_NOWAIT;
@@ -108,8 +120,8 @@ ssize_t shunt_file_read(struct file *file, void *buf, size_t len)
 ssize_t shunt_file_write(struct file *file, const void *buf, size_t len)
 {
 	struct kvec vec = { .iov_base = (void *)buf, .iov_len = len };
-	struct iov_iter iter;
-	struct kiocb iocb;
+	struct iov_iter iter __uninitialized;
+	struct kiocb iocb __uninitialized;
 
 	init_sync_kiocb(&iocb, file);
 	iocb.ki_flags |= IOCB_NOWAIT | IOCB_NOSIGNAL;
@@ -152,7 +164,9 @@ u32 shunt_changes_count(const struct shunt_changes *changes)
 void shunt_changes_announce(struct shunt_changes *changes)
 {
 	WRITE_ONCE(changes->count, changes->count + 1);
-	wake_up_all(&changes->waiters);
+	/* Pairs with the barrier of poll_wait() in shunt_wait(). */
+	if (wq_has_sleeper(&changes->waiters))
+		wake_up_all(&changes->waiters);
 }
 
 /*
@@ -165,7 +179,7 @@ void shunt_changes_announce(struct shunt_changes *changes)
 int shunt_wait(struct shunt_changes *changes, u32 seen, struct file *file, bool write)
 {
 	__poll_t events = (write ? EPOLLOUT : EPOLLIN) | EPOLLERR | EPOLLHUP;
-	struct poll_wqueues table;
+	struct poll_wqueues table __uninitialized;
 	__poll_t ready;
 	int r = 0;
 

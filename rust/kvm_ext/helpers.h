@@ -19,6 +19,7 @@ void shunt_set_vm_data(struct kvm *kvm, void *data);
 void *shunt_vcpu_data(struct kvm_vcpu *vcpu);
 void shunt_set_vcpu_data(struct kvm_vcpu *vcpu, void *data);
 struct kvm *shunt_vcpu_vm(struct kvm_vcpu *vcpu);
+u32 shunt_vcpu_index(struct kvm_vcpu *vcpu);
 void shunt_describe_exit(struct kvm_vcpu *vcpu, u32 reason, const void *tail, size_t len);
 
 int shunt_file_check(struct file *file, bool write);

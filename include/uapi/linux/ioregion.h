@@ -24,6 +24,7 @@
 #define KVM_IOREGION_PIO		(1U << 0)	/* port I/O instead of MMIO */
 #define KVM_IOREGION_POSTED_WRITES	(1U << 1)	/* writes do not wait for a reply */
 #define KVM_IOREGION_DEASSIGN		(1U << 2)	/* remove the region of this address and size */
+#define KVM_IOREGION_CHANNEL		(1U << 3)	/* write_fd is a channel; no read_fd */
 
 /* Most regions that one bus (MMIO or PIO) of a VM takes. */
 #define KVM_IOREGION_MAX		1000
@@ -62,6 +63,34 @@ struct ioregionfd_resp {
 	__u64 data;			/* of a read; the command's size counts, higher bytes are ignored */
 	__u8 pad[24];
 };
+
+/*
+ * VM ioctl: create a channel in shared memory, for regions with
+ * KVM_IOREGION_CHANNEL. Returns its file descriptor, to be passed to the device
+ * process. When no process has it open or mapped any more, the device is gone.
+ */
+#define KVM_CREATE_IOREGION_CHANNEL	_IOW(0xAE, 0xf9, struct kvm_ioregion_channel)
+
+struct kvm_ioregion_channel {
+	__u32 slots;		/* of the ring: a power of two, up to 4096 */
+	__u32 vcpus;		/* vCPUs 0 to vcpus - 1 may use it, up to 1024 */
+	__u32 flags;		/* zero */
+	__u32 pad;		/* zero */
+};
+
+/*
+ * mmap() of a channel: the kernel's area at offset 0, read-only; the device's
+ * area at this offset. Documentation/channel.md says what is in them.
+ */
+#define IOREGION_CHANNEL_DEVICE_AREA	(1UL << 30)
+
+/*
+ * ioctl() of a channel. Both wake the vCPU that the argument names, and who
+ * waits for room in the ring; WAIT then sleeps until an access is in the ring.
+ */
+#define IOREGION_CHANNEL_WAIT		_IO(0xAE, 0xfa)
+#define IOREGION_CHANNEL_WAKE		_IO(0xAE, 0xfb)
+#define IOREGION_CHANNEL_NO_VCPU	0xffffffffUL
 
 /*
  * kvm_run.exit_reason: a region's device did not complete an access.

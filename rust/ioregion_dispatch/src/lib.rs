@@ -6,6 +6,7 @@
 //! - [`regions`]: which region an access belongs to.
 //! - [`pieces`]: the commands that an access of any size becomes.
 //! - [`replies`]: which command a reply answers, when several vCPUs wait on one channel.
+//! - [`spin`]: how long a vCPU spins before it sleeps.
 //! - [`reassembly`]: whole frames out of what a read of a stream or of a message yields.
 //!
 //! There is no I/O here, no allocation and no unsafe code; the module and the tests on an
@@ -19,3 +20,4 @@ pub mod reassembly;
 pub mod regions;
 pub mod replies;
 pub mod spec;
+pub mod spin;

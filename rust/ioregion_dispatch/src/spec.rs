@@ -4,6 +4,7 @@
 
 use ioregion_wire::uapi::{
     KvmIoregion,
+    KVM_IOREGION_CHANNEL,
     KVM_IOREGION_DEASSIGN,
     KVM_IOREGION_PIO,
     KVM_IOREGION_POSTED_WRITES, //
@@ -78,6 +79,8 @@ pub struct Spec {
     pub range: Range,
     /// Writes do not wait for a reply.
     pub posted_writes: bool,
+    /// The commands go to a channel in shared memory.
+    pub channel: bool,
     /// Remove the region instead of adding it.
     pub deassign: bool,
 }
@@ -107,7 +110,10 @@ impl Spec {
     ///
     /// [`BadSpec`], in the order of its variants.
     pub fn parse(arg: &KvmIoregion) -> Result<Self, BadSpec> {
-        const KNOWN: u32 = KVM_IOREGION_PIO | KVM_IOREGION_POSTED_WRITES | KVM_IOREGION_DEASSIGN;
+        const KNOWN: u32 = KVM_IOREGION_PIO
+            | KVM_IOREGION_POSTED_WRITES
+            | KVM_IOREGION_DEASSIGN
+            | KVM_IOREGION_CHANNEL;
 
         if arg.flags & !KNOWN != 0 {
             return Err(BadSpec::Flags(arg.flags & !KNOWN));
@@ -124,6 +130,7 @@ impl Spec {
             bus,
             range,
             posted_writes: arg.flags & KVM_IOREGION_POSTED_WRITES != 0,
+            channel: arg.flags & KVM_IOREGION_CHANNEL != 0,
             deassign: arg.flags & KVM_IOREGION_DEASSIGN != 0,
         };
         if range.is_empty() && !spec.posted_writes && !spec.deassign {
@@ -159,7 +166,7 @@ mod tests {
     fn every_error_has_its_cause() {
         let doorbell = KVM_IOREGION_POSTED_WRITES;
         for (arg, want) in [
-            (arg(0, 8, 8), BadSpec::Flags(8)),
+            (arg(0, 8, 16), BadSpec::Flags(16)),
             (
                 KvmIoregion {
                     pad: [1; 28],

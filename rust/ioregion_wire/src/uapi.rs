@@ -29,6 +29,25 @@ pub const KVM_IOREGION_POSTED_WRITES: u32 = 1 << 1;
 /// Remove the region of exactly this address and size.
 pub const KVM_IOREGION_DEASSIGN: u32 = 1 << 2;
 
+/// `write_fd` is a channel; there is no `read_fd`.
+pub const KVM_IOREGION_CHANNEL: u32 = 1 << 3;
+
+/// Number byte of `KVM_CREATE_IOREGION_CHANNEL`.
+pub const KVM_CREATE_IOREGION_CHANNEL_NR: u32 = 0xf9;
+/// The whole ioctl number: `_IOW(KVMIO, 0xf9, struct kvm_ioregion_channel)`.
+pub const KVM_CREATE_IOREGION_CHANNEL: u32 = (1 << 30)
+    | ((size_of::<KvmIoregionChannel>() as u32) << 16)
+    | (KVMIO << 8)
+    | KVM_CREATE_IOREGION_CHANNEL_NR;
+/// `ioctl` of a channel: wake a vCPU, then sleep until an access is in the ring.
+pub const IOREGION_CHANNEL_WAIT: u32 = (KVMIO << 8) | 0xfa;
+/// `ioctl` of a channel: wake a vCPU.
+pub const IOREGION_CHANNEL_WAKE: u32 = (KVMIO << 8) | 0xfb;
+/// Argument of both: no vCPU.
+pub const IOREGION_CHANNEL_NO_VCPU: u32 = u32::MAX;
+/// Offset at which a channel's device area is mapped.
+pub const IOREGION_CHANNEL_DEVICE_AREA: u64 = 1 << 30;
+
 /// Most regions on one bus of a VM.
 pub const KVM_IOREGION_MAX: usize = 1000;
 
@@ -57,6 +76,22 @@ pub struct KvmIoregion {
     pub flags: u32,
     /// Must be zero.
     pub pad: [u8; 28],
+}
+
+/// `struct kvm_ioregion_channel`: argument of `KVM_CREATE_IOREGION_CHANNEL`.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct KvmIoregionChannel {
+    /// Slots of the ring: a power of two, up to 4096.
+    pub slots: u32,
+    /// vCPUs that may use it, up to 1024.
+    pub vcpus: u32,
+    /// Must be zero.
+    pub flags: u32,
+    /// Must be zero.
+    pub pad: u32,
 }
 
 /// `struct kvm_ioregionfd_failure`: overlays `kvm_run.mmio` and `kvm_run.io`.

@@ -58,6 +58,15 @@ pub trait Extension: 'static {
         arg: UserPtr,
     ) -> Result<isize>;
 
+    /// Handles MMIO on the spot, without sleeping, or refuses it: then [`Self::handle_io`] is
+    /// called. Having refused, it has to refuse until then, as KVM also offers what follows in
+    /// the same instruction.
+    fn try_io(
+        vm: <Self::Vm as ForeignOwnable>::Borrowed<'_>,
+        vcpu: &mut Self::Vcpu,
+        io: &mut Io<'_>,
+    ) -> bool;
+
     /// Handles a guest access. May sleep, with no lock held, if [`Io::may_wait`].
     fn handle_io(
         vm: <Self::Vm as ForeignOwnable>::Borrowed<'_>,
@@ -98,6 +107,7 @@ impl<E: Extension> Registration<E> {
                 vm_create: vm_create::<E>,
                 vm_ioctl: vm_ioctl::<E>,
                 vm_destroy: vm_destroy::<E>,
+                vcpu_try_io: vcpu_try_io::<E>,
                 vcpu_io: vcpu_io::<E>,
                 vcpu_destroy: vcpu_destroy::<E>,
             },
@@ -176,6 +186,24 @@ unsafe extern "C" fn vm_ioctl<E: Extension>(
 unsafe extern "C" fn vm_destroy<E: Extension>(kvm: *mut ffi::Kvm) {
     // SAFETY: `vm_create` stored it; KVM calls this once, as the VM's last user.
     drop(unsafe { E::Vm::from_foreign(ffi::shunt_vm_data(kvm)) });
+}
+
+/// # Safety
+///
+/// As `kvm_ext_ops.vcpu_try_io`; only KVM calls it.
+unsafe extern "C" fn vcpu_try_io<E: Extension>(
+    vcpu: *mut ffi::KvmVcpu,
+    io: *const ffi::KvmExtIo,
+) -> bool {
+    // SAFETY: The vCPU is valid and loaded by this thread; its VM is attached and outlives it.
+    let vm = unsafe { vm_of::<E>(ffi::shunt_vcpu_vm(vcpu)) };
+    // SAFETY: As above, and this function is only called with the mutex of the vCPU held.
+    let Ok(state) = (unsafe { vcpu_state::<E>(vcpu) }) else {
+        return false;
+    };
+    // SAFETY: These are the arguments of this call, and `io` is valid during it.
+    let mut io = unsafe { Io::new(vcpu, &*io, false) };
+    E::try_io(vm, state, &mut io)
 }
 
 /// # Safety

@@ -32,6 +32,12 @@ pub(crate) struct ShuntChanges {
     _opaque: [u8; 0],
 }
 
+/// `struct shunt_ring`.
+#[repr(C)]
+pub(crate) struct ShuntRing {
+    _opaque: [u8; 0],
+}
+
 /// `struct kvm_ext_io`.
 #[repr(C)]
 pub(crate) struct KvmExtIo {
@@ -53,6 +59,7 @@ pub(crate) struct KvmExtOps {
     pub(crate) vm_create: unsafe extern "C" fn(*mut Kvm) -> c_int,
     pub(crate) vm_ioctl: unsafe extern "C" fn(*mut Kvm, c_uint, c_ulong) -> c_long,
     pub(crate) vm_destroy: unsafe extern "C" fn(*mut Kvm),
+    pub(crate) vcpu_try_io: unsafe extern "C" fn(*mut KvmVcpu, *const KvmExtIo) -> bool,
     pub(crate) vcpu_io: unsafe extern "C" fn(*mut KvmVcpu, *const KvmExtIo, bool) -> c_int,
     pub(crate) vcpu_destroy: unsafe extern "C" fn(*mut KvmVcpu),
 }
@@ -65,14 +72,15 @@ const _: () = {
     assert!(offset_of!(KvmExtIo, is_pio) == 24);
     assert!(offset_of!(KvmExtIo, is_write) == 25);
     assert!(offset_of!(KvmExtIo, resumed) == 26);
-    assert!(size_of::<KvmExtOps>() == 64);
+    assert!(size_of::<KvmExtOps>() == 72);
     assert!(offset_of!(KvmExtOps, check_extension) == 8);
     assert!(offset_of!(KvmExtOps, owns_ioctl) == 16);
     assert!(offset_of!(KvmExtOps, vm_create) == 24);
     assert!(offset_of!(KvmExtOps, vm_ioctl) == 32);
     assert!(offset_of!(KvmExtOps, vm_destroy) == 40);
-    assert!(offset_of!(KvmExtOps, vcpu_io) == 48);
-    assert!(offset_of!(KvmExtOps, vcpu_destroy) == 56);
+    assert!(offset_of!(KvmExtOps, vcpu_try_io) == 48);
+    assert!(offset_of!(KvmExtOps, vcpu_io) == 56);
+    assert!(offset_of!(KvmExtOps, vcpu_destroy) == 64);
 };
 
 extern "C" {
@@ -91,11 +99,41 @@ extern "C" {
         len: usize,
     );
 
+    pub(crate) fn shunt_vcpu_index(vcpu: *mut KvmVcpu) -> u32;
+
     pub(crate) fn shunt_file_check(file: *mut c_void, write: bool) -> c_int;
     pub(crate) fn shunt_file_keeps_messages(file: *mut c_void) -> bool;
     pub(crate) fn shunt_file_read(file: *mut c_void, buf: *mut c_void, len: usize) -> isize;
     pub(crate) fn shunt_file_write(file: *mut c_void, buf: *const c_void, len: usize) -> isize;
     pub(crate) fn shunt_file_readable(file: *mut c_void) -> bool;
+
+    pub(crate) fn shunt_ring_alloc(
+        kernel_size: usize,
+        device_size: usize,
+        slots: u32,
+        first_slot: usize,
+        vcpus: u32,
+    ) -> *mut ShuntRing;
+    pub(crate) fn shunt_ring_put(ring: *mut ShuntRing);
+    pub(crate) fn shunt_ring_open(ring: *mut ShuntRing) -> c_int;
+    pub(crate) fn shunt_ring_get(fd: c_int) -> *mut ShuntRing;
+    pub(crate) fn shunt_ring_kernel_area(ring: *mut ShuntRing) -> *mut c_void;
+    pub(crate) fn shunt_ring_device_area(ring: *mut ShuntRing) -> *mut c_void;
+    pub(crate) fn shunt_ring_device_is_gone(ring: *mut ShuntRing) -> bool;
+    pub(crate) fn shunt_ring_close(ring: *mut ShuntRing);
+    pub(crate) fn shunt_ring_changes(ring: *mut ShuntRing) -> u32;
+    pub(crate) fn shunt_ring_announce(ring: *mut ShuntRing);
+    pub(crate) fn shunt_ring_wake_device(ring: *mut ShuntRing);
+    pub(crate) fn shunt_ring_spin(ring: *mut ShuntRing, line: usize, request: u64, ns: u64)
+        -> bool;
+    pub(crate) fn shunt_ring_sleep(
+        ring: *mut ShuntRing,
+        vcpu: u32,
+        line: usize,
+        request: u64,
+        seen: u32,
+    ) -> c_int;
+    pub(crate) fn shunt_ring_wait_for_room(ring: *mut ShuntRing, seen: u32) -> c_int;
 
     pub(crate) fn shunt_changes_alloc() -> *mut ShuntChanges;
     pub(crate) fn shunt_changes_free(changes: *mut ShuntChanges);

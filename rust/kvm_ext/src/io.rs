@@ -34,6 +34,13 @@ impl<'a> Io<'a> {
         }
     }
 
+    /// Which of its VM's vCPUs makes the access.
+    #[inline]
+    pub fn vcpu_index(&self) -> usize {
+        // SAFETY: The vCPU is valid by the type invariant.
+        unsafe { ffi::shunt_vcpu_index(self.vcpu) as usize }
+    }
+
     /// Guest physical address, or port.
     #[inline]
     pub fn addr(&self) -> u64 {

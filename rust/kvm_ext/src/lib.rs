@@ -15,8 +15,9 @@
 //! end of the VM    -> drop of each vCPU's state, then of the VM's
 //! ```
 //!
-//! [`PeerFile`] and [`Changes`] are the two things that `handle_io` may wait for: the other end
-//! of a pipe or socket, and another thread of the same VM.
+//! [`PeerFile`], [`SharedRing`] and [`Changes`] are what `handle_io` may wait for: the other end of
+//! a pipe or socket, a process that shares memory, and another thread of the same VM. What need
+//! not wait, `try_io` may handle before there is an exit.
 //!
 //! This crate is the only place where the module touches C. Nothing here knows what the
 //! extension is for.
@@ -26,6 +27,7 @@ mod extension;
 mod ffi;
 mod io;
 mod peer_file;
+mod shared_ring;
 
 pub use changes::Changes;
 pub use extension::{
@@ -37,4 +39,8 @@ pub use io::Io;
 pub use peer_file::{
     Direction,
     PeerFile, //
+};
+pub use shared_ring::{
+    Area,
+    SharedRing, //
 };

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A channel in shared memory.
+//!
+//! An access is put into the ring with a spin lock held; what follows needs no lock, as each
+//! vCPU has a completion line of its own. The device is not trusted: `ioregion_ring` checks how
+//! far it claims to be, a completion is read once, and a wrong one is never waited for.
+
+use super::{
+    Caller,
+    Stop,
+    Ticket, //
+};
+use crate::region::Region;
+use ioregion_ring::{
+    completion,
+    layout::Layout,
+    producer::{
+        Producer,
+        Refused, //
+    },
+    slot::Access, //
+};
+use ioregion_wire::{
+    frame::{
+        Command,
+        Reply, //
+    },
+    uapi::KvmIoregionChannel,
+};
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{
+        Arc,
+        SpinLock, //
+    },
+};
+use kvm_ext::{
+    Area,
+    SharedRing, //
+};
+
+/// A ring, and the vCPUs' requests in it.
+#[pin_data]
+pub(crate) struct RingChannel {
+    shared: SharedRing,
+    #[pin]
+    state: SpinLock<State>,
+}
+
+struct State {
+    producer: Producer,
+    /// The last request of each vCPU.
+    requests: KVec<u64>,
+    /// The device does not keep to the protocol; nothing is sent or received any more.
+    broken: bool,
+}
+
+/// Why a command is not in the ring.
+enum NotPosted {
+    Full,
+    Failed(Error),
+}
+
+impl RingChannel {
+    /// # Errors
+    ///
+    /// `EINVAL`: a channel cannot be so. `ENOMEM`.
+    pub(crate) fn new(arg: &KvmIoregionChannel) -> Result<Arc<Self>> {
+        if arg.flags != 0 || arg.pad != 0 {
+            return Err(EINVAL);
+        }
+        let layout = Layout::new(arg.slots.into(), arg.vcpus.into()).map_err(|_| EINVAL)?;
+        let shared = SharedRing::new(layout)?;
+        let producer = Producer::new(layout, &shared.kernel_area());
+        let requests = KVec::from_elem(0, layout.vcpus(), GFP_KERNEL_ACCOUNT)?;
+        let channel = pin_init!(Self {
+            shared,
+            state <- new_spinlock!(State {
+                producer,
+                requests,
+                broken: false,
+            }),
+        });
+        Arc::pin_init(channel, GFP_KERNEL_ACCOUNT)
+    }
+
+    pub(crate) fn shared(&self) -> &SharedRing {
+        &self.shared
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce()) {
+        {
+            let _state = self.state.lock();
+            change();
+        }
+        self.shared.announce();
+    }
+
+    pub(super) fn send(
+        &self,
+        region: &Region,
+        command: &Command,
+        caller: &Caller<'_>,
+    ) -> Result<Option<Ticket>, Stop> {
+        loop {
+            let seen = self.shared.changes();
+            match self.post(region, command, caller.index) {
+                Err(NotPosted::Full) if caller.may_wait => {}
+                posted => return ticket(posted),
+            }
+            Producer::want_room(&self.shared.kernel_area());
+            match self.post(region, command, caller.index) {
+                Err(NotPosted::Full) => {}
+                posted => return ticket(posted),
+            }
+            let waited = self.shared.wait_for_room(seen);
+            waited.map_err(|_| Stop::Interrupted)?;
+        }
+    }
+
+    pub(super) fn receive(
+        &self,
+        region: &Region,
+        vcpu: usize,
+        request: u64,
+        caller: &mut Caller<'_>,
+    ) -> Result<Reply, Stop> {
+        loop {
+            let seen = self.shared.changes();
+            if let Some(data) = completion::answer(&self.shared.device_area(), vcpu, request) {
+                return Ok(Reply { data });
+            }
+            self.check(region)?;
+            if self.spin(vcpu, request, caller) {
+                continue;
+            }
+            if !caller.may_wait {
+                return Err(Stop::Interrupted);
+            }
+            let slept = self.shared.sleep(vcpu, request, seen);
+            slept.map_err(|_| Stop::Interrupted)?;
+        }
+    }
+
+    fn spin(&self, vcpu: usize, request: u64, caller: &mut Caller<'_>) -> bool {
+        let answered = self.shared.spin(vcpu, request, caller.spin.ns());
+        match answered {
+            true => caller.spin.was_answered(),
+            false => caller.spin.had_to_sleep(),
+        }
+        answered
+    }
+
+    /// Puts a command into the ring, and wakes the device for it if it sleeps.
+    #[inline]
+    fn post(&self, region: &Region, command: &Command, vcpu: usize) -> Result<Posted, NotPosted> {
+        let (own, device) = (self.shared.kernel_area(), self.shared.device_area());
+        let posted = self.fill(&own, &device, region, command, vcpu)?;
+        if Producer::must_wake(&own, &device) {
+            self.shared.wake_device();
+        }
+        Ok(posted)
+    }
+
+    #[inline]
+    fn fill(
+        &self,
+        own: &Area<'_>,
+        device: &Area<'_>,
+        region: &Region,
+        command: &Command,
+        vcpu: usize,
+    ) -> Result<Posted, NotPosted> {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        self.usable(state, region).map_err(NotPosted::Failed)?;
+        let last = state
+            .requests
+            .get_mut(vcpu)
+            .ok_or(NotPosted::Failed(ENOSPC))?;
+        let request = match command.expects_reply {
+            true => *last + 1,
+            false => 0,
+        };
+        let access = Access {
+            command: *command,
+            vcpu: vcpu as u32,
+            request,
+        };
+        match state.producer.post(own, device, &access) {
+            Ok(()) => {}
+            Err(Refused::Full) => return Err(NotPosted::Full),
+            Err(Refused::Broken { .. }) => {
+                state.broken = true;
+                return Err(NotPosted::Failed(EPROTO));
+            }
+        }
+        if command.expects_reply {
+            *last = request;
+        }
+        Ok(Posted {
+            vcpu,
+            request,
+            is_awaited: command.expects_reply,
+        })
+    }
+
+    fn check(&self, region: &Region) -> Result<(), Stop> {
+        let state = self.state.lock();
+        self.usable(&state, region).map_err(Stop::Failed)
+    }
+
+    #[inline]
+    fn usable(&self, state: &State, region: &Region) -> Result<(), Error> {
+        if region.is_removed() {
+            return Err(ECANCELED);
+        }
+        if state.broken {
+            return Err(EPROTO);
+        }
+        if self.shared.device_is_gone() {
+            return Err(EPIPE);
+        }
+        Ok(())
+    }
+}
+
+/// A command that is in the ring.
+struct Posted {
+    vcpu: usize,
+    request: u64,
+    is_awaited: bool,
+}
+
+fn ticket(posted: Result<Posted, NotPosted>) -> Result<Option<Ticket>, Stop> {
+    match posted {
+        Ok(posted) => Ok(posted.is_awaited.then_some(Ticket::Completion {
+            vcpu: posted.vcpu,
+            request: posted.request,
+        })),
+        Err(NotPosted::Full) => Err(Stop::Interrupted),
+        Err(NotPosted::Failed(error)) => Err(Stop::Failed(error)),
+    }
+}

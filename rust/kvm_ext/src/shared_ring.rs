@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The two areas of a channel in shared memory, and sleeping on them.
+
+use crate::ffi;
+use core::ptr::NonNull;
+use ioregion_ring::{
+    completion,
+    layout::Layout,
+    memory::Memory, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        barrier::{
+            smp_mb,
+            Full, //
+        },
+    },
+};
+
+/// Memory that a device process maps, and the file that it maps it from.
+///
+/// # Invariants
+///
+/// `ring` holds a reference, and its areas have the sizes of `layout`.
+pub struct SharedRing {
+    ring: NonNull<ffi::ShuntRing>,
+    layout: Layout,
+}
+
+// SAFETY: References to a ring may be dropped by any thread.
+unsafe impl Send for SharedRing {}
+
+// SAFETY: All state of a ring is atomic or locks itself.
+unsafe impl Sync for SharedRing {}
+
+impl SharedRing {
+    /// New areas, all zeroes.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new(layout: Layout) -> Result<Self> {
+        // SAFETY: There are no requirements.
+        let ring = unsafe {
+            ffi::shunt_ring_alloc(
+                layout.kernel_area(),
+                layout.device_area(),
+                layout.slots() as u32,
+                layout.slot(0),
+                layout.vcpus() as u32,
+            )
+        };
+        // INVARIANT: It was just allocated, with these sizes and one reference.
+        let ring = NonNull::new(ring).ok_or(ENOMEM)?;
+        Ok(Self { ring, layout })
+    }
+
+    /// The dimensions.
+    #[inline]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Makes the file of the ring, for the device process. To be called once, from an ioctl:
+    /// when the file is released, the device is gone.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`, `ENOMEM`.
+    pub fn open(&self) -> Result<i32> {
+        // SAFETY: The ring is valid by the type invariant.
+        let fd = unsafe { ffi::shunt_ring_open(self.ring.as_ptr()) };
+        to_result(fd).map(|()| fd)
+    }
+
+    /// Whether this is the ring behind a descriptor of the current process.
+    pub fn is_behind(&self, fd: i32) -> bool {
+        // SAFETY: There are no requirements.
+        let Some(ring) = NonNull::new(unsafe { ffi::shunt_ring_get(fd) }) else {
+            return false;
+        };
+        // SAFETY: `shunt_ring_get` gave this reference.
+        unsafe { ffi::shunt_ring_put(ring.as_ptr()) };
+        ring == self.ring
+    }
+
+    /// The area that the kernel writes.
+    #[inline]
+    pub fn kernel_area(&self) -> Area<'_> {
+        Area {
+            // SAFETY: The ring is valid by the type invariant.
+            start: unsafe { ffi::shunt_ring_kernel_area(self.ring.as_ptr()) }.cast(),
+            size: self.layout.kernel_area(),
+            _ring: self,
+        }
+    }
+
+    /// The area that the device writes.
+    #[inline]
+    pub fn device_area(&self) -> Area<'_> {
+        Area {
+            // SAFETY: The ring is valid by the type invariant.
+            start: unsafe { ffi::shunt_ring_device_area(self.ring.as_ptr()) }.cast(),
+            size: self.layout.device_area(),
+            _ring: self,
+        }
+    }
+
+    /// Whether no process has the file open or mapped any more.
+    #[inline]
+    pub fn device_is_gone(&self) -> bool {
+        // SAFETY: The ring is valid by the type invariant.
+        unsafe { ffi::shunt_ring_device_is_gone(self.ring.as_ptr()) }
+    }
+
+    /// How many changes there were that waiting vCPUs have to know of. To be read before the
+    /// look that precedes a sleep.
+    #[inline]
+    pub fn changes(&self) -> u32 {
+        // SAFETY: The ring is valid by the type invariant.
+        unsafe { ffi::shunt_ring_changes(self.ring.as_ptr()) }
+    }
+
+    /// Makes every waiting vCPU look again.
+    pub fn announce(&self) {
+        // SAFETY: The ring is valid by the type invariant.
+        unsafe { ffi::shunt_ring_announce(self.ring.as_ptr()) }
+    }
+
+    /// Wakes the device process.
+    #[inline]
+    pub fn wake_device(&self) {
+        // SAFETY: The ring is valid by the type invariant.
+        unsafe { ffi::shunt_ring_wake_device(self.ring.as_ptr()) }
+    }
+
+    /// Spins until a request of a vCPU is answered, for `ns` nanoseconds at most, and while
+    /// there is nothing better to do. Says whether it is.
+    pub fn spin(&self, vcpu: usize, request: u64, ns: u64) -> bool {
+        let line = Layout::completion(self.checked(vcpu));
+        // SAFETY: The ring is valid by the type invariant, and the line inside of its area.
+        unsafe { ffi::shunt_ring_spin(self.ring.as_ptr(), line, request, ns) }
+    }
+
+    /// Sleeps until a request of a vCPU is answered, or there are other changes than `seen`.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`: a signal is pending.
+    pub fn sleep(&self, vcpu: usize, request: u64, seen: u32) -> Result {
+        let vcpu = self.checked(vcpu);
+        let line = Layout::completion(vcpu);
+        let own = self.kernel_area();
+        completion::fall_asleep(&own, vcpu);
+        // SAFETY: As in `spin`.
+        let r =
+            unsafe { ffi::shunt_ring_sleep(self.ring.as_ptr(), vcpu as u32, line, request, seen) };
+        completion::wake_up(&own, vcpu);
+        to_result(r)
+    }
+
+    /// Sleeps until there are other changes than `seen`, of which room in the ring is one if it
+    /// was asked for.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`: a signal is pending.
+    pub fn wait_for_room(&self, seen: u32) -> Result {
+        // SAFETY: The ring is valid by the type invariant.
+        to_result(unsafe { ffi::shunt_ring_wait_for_room(self.ring.as_ptr(), seen) })
+    }
+
+    /// A vCPU that there is a line for.
+    #[inline]
+    fn checked(&self, vcpu: usize) -> usize {
+        usize::min(vcpu, self.layout.vcpus() - 1)
+    }
+}
+
+impl Drop for SharedRing {
+    fn drop(&mut self) {
+        // SAFETY: The reference is ours by the type invariant.
+        unsafe {
+            ffi::shunt_ring_close(self.ring.as_ptr());
+            ffi::shunt_ring_put(self.ring.as_ptr());
+        }
+    }
+}
+
+/// One area of a ring.
+///
+/// # Invariants
+///
+/// `start` is aligned to a page and valid for `size` bytes, a multiple of 8, as long as the ring.
+pub struct Area<'a> {
+    start: *mut u64,
+    size: usize,
+    _ring: &'a SharedRing,
+}
+
+impl Area<'_> {
+    #[inline(always)]
+    fn word(&self, at: usize) -> &Atomic<u64> {
+        // What is out of range is a bug of ours: offsets come from a layout, not from the device.
+        let index = if at < self.size { at / 8 } else { 0 };
+        // SAFETY: The word is inside of the area by the type invariant and the check above. The
+        // device process may access it, too, which an atomic access allows for.
+        unsafe { Atomic::from_ptr(self.start.add(index)) }
+    }
+}
+
+impl Memory for Area<'_> {
+    #[inline(always)]
+    fn load(&self, at: usize) -> u64 {
+        self.word(at).load(Relaxed)
+    }
+
+    #[inline(always)]
+    fn load_acquire(&self, at: usize) -> u64 {
+        self.word(at).load(Acquire)
+    }
+
+    #[inline(always)]
+    fn store(&self, at: usize, value: u64) {
+        self.word(at).store(value, Relaxed);
+    }
+
+    #[inline(always)]
+    fn store_release(&self, at: usize, value: u64) {
+        self.word(at).store(value, Release);
+    }
+
+    #[inline(always)]
+    fn full_barrier(&self) {
+        smp_mb(Full);
+    }
+}
