@@ -9,8 +9,12 @@
 //! {"version":1,
 //!  "memory":[{"guest_addr":0,"size":134217728,"offset":0,"fd":0}],
 //!  "state":1, "interrupt":2, "events":[3],
-//!  "channels":[{"origin":"vmm","read":4,"write":4},{"origin":"kvm","read":5,"write":6}]}
+//!  "channels":[{"origin":"vmm","read":4,"write":4},{"origin":"kvm","read":5,"write":6},
+//!              {"origin":"kvm","ring":7}]}
 //! ```
+//!
+//! A channel is a descriptor to read commands from and one to write replies to, or a ring in
+//! shared memory, which has one.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -55,8 +59,15 @@ pub(crate) struct MemoryRegion {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Channel {
     pub(crate) origin: Origin,
-    pub(crate) read: FdIndex,
-    pub(crate) write: FdIndex,
+    #[serde(flatten)]
+    pub(crate) end: End,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum End {
+    Frames { read: FdIndex, write: FdIndex },
+    Ring { ring: FdIndex },
 }
 
 /// Sends the message and its descriptors.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! Channels: pairs of file descriptors that carry [`ioregion_wire::frame`]s.
+//! Channels: pairs of file descriptors that carry [`ioregion_wire::frame`]s. The kind without
+//! frames, in shared memory, is in [`ring_channel`](crate::ring_channel).
 //!
 //! Writing to a channel whose other end is gone must fail with `EPIPE`. That needs `SIGPIPE` to
 //! be ignored, which the Rust runtime does before `main`; leave it so.
@@ -89,6 +90,16 @@ impl Endpoint {
         }
         Ok(Reply::decode(&frame))
     }
+}
+
+/// An end of a channel between KVM and a device.
+#[derive(Debug)]
+pub enum ChannelEnd {
+    /// One that carries frames.
+    Frames(Endpoint),
+    /// One in shared memory, of [`ioregion::create_channel`](crate::ioregion::create_channel):
+    /// a duplicate of the one descriptor.
+    Ring(OwnedFd),
 }
 
 /// Makes a channel: the end of KVM or the VMM first, then the device's. Descriptors are

@@ -5,16 +5,17 @@
 mod failed_access;
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use ioregion_wire::uapi::{
-    KvmIoregion, API_VERSION, KVM_CAP_IOREGIONFD, KVM_IOREGION_DEASSIGN, KVM_IOREGION_PIO,
-    KVM_IOREGION_POSTED_WRITES, KVM_SET_IOREGION,
+    KvmIoregion, KvmIoregionChannel, API_VERSION, KVM_CAP_IOREGIONFD, KVM_CREATE_IOREGION_CHANNEL,
+    KVM_IOREGION_CHANNEL, KVM_IOREGION_DEASSIGN, KVM_IOREGION_PIO, KVM_IOREGION_POSTED_WRITES,
+    KVM_SET_IOREGION,
 };
 use kvm_ioctls::VmFd;
 use vmm_sys_util::ioctl::ioctl_with_ref;
 
-use crate::channel::Endpoint;
+use crate::channel::{ChannelEnd, Endpoint};
 
 pub use failed_access::{complete, failure};
 
@@ -42,9 +43,42 @@ pub struct Region {
     pub posted_writes: bool,
 }
 
+/// KVM's end of a channel, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub enum KvmEnd<'a> {
+    /// One that carries frames.
+    Frames(&'a Endpoint),
+    /// One in shared memory, of [`create_channel`].
+    Ring(BorrowedFd<'a>),
+}
+
+impl<'a> From<&'a Endpoint> for KvmEnd<'a> {
+    fn from(end: &'a Endpoint) -> Self {
+        Self::Frames(end)
+    }
+}
+
+impl<'a> From<&'a ChannelEnd> for KvmEnd<'a> {
+    fn from(end: &'a ChannelEnd) -> Self {
+        match end {
+            ChannelEnd::Frames(end) => Self::Frames(end),
+            ChannelEnd::Ring(channel) => Self::Ring(channel.as_fd()),
+        }
+    }
+}
+
+impl KvmEnd<'_> {
+    /// What KVM reads, what it writes, and the flag that says what they are.
+    fn to_kvm(self) -> (i32, i32, u32) {
+        match self {
+            Self::Frames(end) => (end.read_fd().as_raw_fd(), end.write_fd().as_raw_fd(), 0),
+            Self::Ring(channel) => (-1, channel.as_raw_fd(), KVM_IOREGION_CHANNEL),
+        }
+    }
+}
+
 impl Region {
-    fn to_kvm(self, channel: Option<&Endpoint>, deassign: u32) -> KvmIoregion {
-        let fd = |fd: Option<i32>| fd.unwrap_or(-1);
+    fn to_kvm(self, (read_fd, write_fd, flags): (i32, i32, u32)) -> KvmIoregion {
         let pio = if self.bus == Bus::Pio {
             KVM_IOREGION_PIO
         } else {
@@ -59,9 +93,9 @@ impl Region {
             guest_paddr: self.address,
             memory_size: self.size,
             user_data: self.user_data,
-            read_fd: fd(channel.map(|c| c.read_fd().as_raw_fd())),
-            write_fd: fd(channel.map(|c| c.write_fd().as_raw_fd())),
-            flags: pio | posted | deassign,
+            read_fd,
+            write_fd,
+            flags: pio | posted | flags,
             pad: [0; 28],
         }
     }
@@ -80,8 +114,37 @@ pub fn supported(vm: &VmFd) -> bool {
 ///
 /// `EINVAL` (flags, wrapping range, doorbell without posted writes), `EEXIST` (overlap), `EBADF`,
 /// `ENOSPC`, `ENOTTY` (no `ioregion.ko`): see `Documentation/ioregion.md`.
-pub fn set_region(vm: &VmFd, region: &Region, kvm_end: &Endpoint) -> io::Result<()> {
-    set_ioregion(vm, &region.to_kvm(Some(kvm_end), 0))
+pub fn set_region<'a>(
+    vm: &VmFd,
+    region: &Region,
+    kvm_end: impl Into<KvmEnd<'a>>,
+) -> io::Result<()> {
+    set_ioregion(vm, &region.to_kvm(kvm_end.into().to_kvm()))
+}
+
+/// Makes a channel in shared memory for regions of this VM, with `slots` slots in its ring (a
+/// power of two) and a line for each of the vCPUs 0 to `vcpus` - 1. No other vCPU may use it.
+///
+/// The one descriptor is both ends: pass it to [`set_region`] and to the device process, then
+/// close it. When no process has it any more, the device is gone for KVM.
+///
+/// # Errors
+///
+/// `EINVAL` (dimensions), `ENOMEM`, `EMFILE`, `ENOTTY` (no `ioregion.ko`, or one without
+/// channels).
+pub fn create_channel(vm: &VmFd, slots: u32, vcpus: u32) -> io::Result<OwnedFd> {
+    let argument = KvmIoregionChannel {
+        slots,
+        vcpus,
+        ..Default::default()
+    };
+    // SAFETY: The kernel reads one `KvmIoregionChannel`, and touches no other memory.
+    let fd = unsafe { ioctl_with_ref(vm, KVM_CREATE_IOREGION_CHANNEL.into(), &argument) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: The kernel has just opened it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Takes a region away. Accesses that wait for its device end in
@@ -91,7 +154,7 @@ pub fn set_region(vm: &VmFd, region: &Region, kvm_end: &Endpoint) -> io::Result<
 ///
 /// `ENOENT` when there is no region of exactly this bus, address and size.
 pub fn remove_region(vm: &VmFd, region: &Region) -> io::Result<()> {
-    set_ioregion(vm, &region.to_kvm(None, KVM_IOREGION_DEASSIGN))
+    set_ioregion(vm, &region.to_kvm((-1, -1, KVM_IOREGION_DEASSIGN)))
 }
 
 fn set_ioregion(vm: &VmFd, argument: &KvmIoregion) -> io::Result<()> {

@@ -16,13 +16,15 @@
 //!            serve::serve          epoll: one read per ready channel and turn
 //!              v
 //!            ServedChannel         bytes -> frame -> Command          (ioregion_wire)
+//!            or RingChannel        slot of the shared ring -> Command (ioregion_ring)
 //!              v
 //!            device::perform       counts the access in the state page
 //!              v
 //!            Device::read, write   a device of your own, or VirtioMmio over a VirtioDevice
 //!              |                   (an in-process device begins here)
 //!              v
-//!            ServedChannel         Reply -> the same channel          the vCPU goes on
+//!            ServedChannel,        Reply -> the same channel          the vCPU goes on
+//!            RingChannel
 //!              v
 //!            Device::work          what the access left behind: requests of the rings,
 //!                                  file I/O, the interrupt
@@ -38,12 +40,13 @@
 //! | [`session`], [`serve`] | device | connect to a VMM, serve until it hangs up |
 //! | [`vmm`] | VMM | wait for a device process, attach it, talk to it, notice its end |
 //! | [`ioregion`] | VMM | regions of KVM, completion of accesses that failed there |
-//! | [`channel`] | both | what carries commands and replies |
+//! | [`channel`] | both | what carries commands and replies as messages |
+//! | [`ring_channel`] | device | what carries them in shared memory |
 //! | [`memory`], [`state`], [`counters`] | both | what they share |
 //! | [`virtio_mmio`], [`virtio_device`], [`chain`] | device | virtio-mmio |
 //!
 //! Unsafe code is where memory is mapped or the kernel is called: `state`, `vectored`, `session`,
-//! `vmm` and `ioregion`.
+//! `vmm`, `ioregion`, and `shared_area` and `kernel_end` of `ring_channel`.
 
 mod attach;
 pub mod chain;
@@ -53,6 +56,7 @@ pub mod device;
 pub mod ioregion;
 pub mod memory;
 mod ring;
+pub mod ring_channel;
 pub mod serve;
 pub mod session;
 pub mod state;

@@ -3,9 +3,11 @@
 //! The serve loop of a device process.
 //!
 //! One thread, one `epoll`: each ready channel gets one read per turn, so that no channel can
-//! starve another. A device's own work comes after the replies, a bounded part per turn.
+//! starve another; a channel in shared memory gets some more accesses, which cost no system call.
+//! A device's own work comes after the replies, a bounded part per turn.
 
 mod served_channel;
+mod served_rings;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -17,10 +19,12 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::counters::Origin;
 use crate::device::{perform, Device};
+use crate::ring_channel::RingError;
 use crate::session::Session;
 use crate::state::StatePage;
 
 use served_channel::ServedChannel;
+use served_rings::ServedRings;
 
 /// Why a session ended other than by the VMM's hanging up.
 #[derive(Debug)]
@@ -41,6 +45,13 @@ pub enum ServeError {
         /// Bytes of the message; a longer one counts as one byte too long.
         length: usize,
     },
+    /// A channel in shared memory is unusable.
+    Ring {
+        /// Whose channel it was.
+        origin: Origin,
+        /// Why.
+        cause: RingError,
+    },
     /// The VMM sent something over the session socket after the attach message.
     UnexpectedMessage,
 }
@@ -57,6 +68,9 @@ impl std::fmt::Display for ServeError {
                     f,
                     "a message of {length} bytes on the channel from {origin:?}"
                 )
+            }
+            Self::Ring { origin, cause } => {
+                write!(f, "on the channel from {origin:?}: {cause}")
             }
             Self::UnexpectedMessage => {
                 write!(f, "the VMM sent a message after the attach message")
@@ -81,21 +95,21 @@ impl From<io::Error> for ServeError {
 pub fn serve(session: Session, device: &mut dyn Device) -> Result<(), ServeError> {
     let mut server = Server::new(session)?;
     let mut ready = [EpollEvent::default(); 16];
-    let mut more = device.work();
     loop {
-        let timeout = if more { 0 } else { -1 };
-        let count = match server.epoll.wait(timeout, &mut ready) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
-            other => other?,
-        };
+        server.serve_rings(device)?;
+        let more = device.work();
+        let count = server.wait(more, &mut ready)?;
         for event in &ready[..count] {
             match Source::from_token(event.data()) {
                 Source::Session => return server.session_ended(),
                 Source::Event(index) => server.take_event(index, device)?,
                 Source::Channel(index) => server.serve_channel(index, device)?,
+                Source::Ring(index) if !event.event_set().contains(EventSet::IN) => {
+                    server.rings.close(index);
+                }
+                Source::Ring(_) => {}
             }
         }
-        more = device.work();
     }
 }
 
@@ -105,6 +119,8 @@ enum Source {
     Session,
     Event(usize),
     Channel(usize),
+    /// Readable: an access is there, and is served in turn.
+    Ring(usize),
 }
 
 impl Source {
@@ -113,6 +129,7 @@ impl Source {
             Self::Session => 0,
             Self::Event(index) => 1 | (index as u64) << 2,
             Self::Channel(index) => 2 | (index as u64) << 2,
+            Self::Ring(index) => 3 | (index as u64) << 2,
         }
     }
 
@@ -121,7 +138,8 @@ impl Source {
         match token & 3 {
             0 => Self::Session,
             1 => Self::Event(index),
-            _ => Self::Channel(index),
+            2 => Self::Channel(index),
+            _ => Self::Ring(index),
         }
     }
 }
@@ -132,6 +150,7 @@ struct Server {
     events: Vec<EventFd>,
     /// `None`: its other end hung up.
     channels: Vec<Option<ServedChannel>>,
+    rings: ServedRings,
     state: StatePage,
 }
 
@@ -159,13 +178,39 @@ impl Server {
             )?;
             channels.push(Some(channel));
         }
+        let rings = ServedRings::new(session.rings);
+        for (index, fd) in rings.fds().enumerate() {
+            watch(&epoll, fd, EventSet::IN, Source::Ring(index))?;
+        }
         Ok(Self {
             epoll,
             socket: session.socket,
             events: session.events,
             channels,
+            rings,
             state: session.state,
         })
+    }
+
+    /// Waits for events; returns at once when there is `more` to do without any.
+    fn wait(&mut self, more: bool, ready: &mut [EpollEvent]) -> io::Result<usize> {
+        let timeout = if !more && self.rings.may_sleep() {
+            -1
+        } else {
+            0
+        };
+        let count = match self.epoll.wait(timeout, ready) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(0),
+            other => other,
+        };
+        self.rings.wake_up();
+        count
+    }
+
+    fn serve_rings(&mut self, device: &mut dyn Device) -> Result<(), ServeError> {
+        let counters = self.state.counters();
+        self.rings
+            .serve(|origin, command| perform(device, command, origin, counters))
     }
 
     /// The session socket is readable: nothing but its end is expected there.

@@ -11,10 +11,11 @@ use rustix::net::{connect, socket_with, AddressFamily, SocketAddrUnix, SocketFla
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::attach::{self, Attach};
+use crate::attach::{self, Attach, End, FdIndex};
 use crate::channel::Endpoint;
 use crate::counters::Origin;
 use crate::memory::MemoryError;
+use crate::ring_channel::{RingChannel, RingError};
 use crate::state::{StateError, StatePage};
 
 /// What a VMM lent to this process. [`serve`](crate::serve::serve) consumes it.
@@ -29,6 +30,7 @@ pub struct Session {
     /// Signalled instead of a register write, one for each queue, or none.
     pub events: Vec<EventFd>,
     pub(crate) channels: Vec<(Origin, Endpoint)>,
+    pub(crate) rings: Vec<(Origin, RingChannel)>,
     pub(crate) socket: OwnedFd,
 }
 
@@ -54,6 +56,8 @@ pub enum SessionError {
     Memory(MemoryError),
     /// The state page is unusable.
     State(StateError),
+    /// A channel in shared memory is unusable.
+    Ring(RingError),
 }
 
 impl std::fmt::Display for SessionError {
@@ -77,6 +81,7 @@ impl std::fmt::Display for SessionError {
             Self::Duplicate(e) => write!(f, "cannot duplicate a descriptor: {e}"),
             Self::Memory(e) => e.fmt(f),
             Self::State(e) => e.fmt(f),
+            Self::Ring(e) => e.fmt(f),
         }
     }
 }
@@ -101,6 +106,15 @@ impl Session {
 
     fn assemble(socket: OwnedFd, attach: &Attach, fds: &Received) -> Result<Self, SessionError> {
         let state = StatePage::from_file(fds.file(attach.state)?).map_err(SessionError::State)?;
+        let (mut channels, mut rings) = (Vec::new(), Vec::new());
+        for channel in &attach.channels {
+            match channel.end {
+                End::Frames { read, write } => {
+                    channels.push((channel.origin, fds.endpoint(read, write)?));
+                }
+                End::Ring { ring } => rings.push((channel.origin, fds.ring(ring)?)),
+            }
+        }
         Ok(Self {
             memory: map_memory(attach, fds)?,
             state,
@@ -110,11 +124,8 @@ impl Session {
                 .iter()
                 .map(|&i| fds.eventfd(i))
                 .collect::<Result<_, _>>()?,
-            channels: attach
-                .channels
-                .iter()
-                .map(|c| Ok((c.origin, fds.endpoint(c)?)))
-                .collect::<Result<_, _>>()?,
+            channels,
+            rings,
             socket,
         })
     }
@@ -167,11 +178,15 @@ impl Received {
         Ok(unsafe { EventFd::from_raw_fd(raw) })
     }
 
-    fn endpoint(&self, channel: &attach::Channel) -> Result<Endpoint, SessionError> {
-        let read = self.fd(channel.read)?;
-        if channel.read == channel.write {
-            return Ok(Endpoint::from_fd(read));
+    fn endpoint(&self, read: FdIndex, write: FdIndex) -> Result<Endpoint, SessionError> {
+        let reader = self.fd(read)?;
+        if read == write {
+            return Ok(Endpoint::from_fd(reader));
         }
-        Ok(Endpoint::from_fds(read, self.fd(channel.write)?))
+        Ok(Endpoint::from_fds(reader, self.fd(write)?))
+    }
+
+    fn ring(&self, index: FdIndex) -> Result<RingChannel, SessionError> {
+        RingChannel::open(self.fd(index)?).map_err(SessionError::Ring)
     }
 }

@@ -3,7 +3,7 @@
 //! The VMM's end of a session: wait for a device process, attach it, talk to it, notice its end.
 //!
 //! ```no_run
-//! # use shunt::{channel::{self, Transport}, state::StatePage, vmm::{Listener, Resources}};
+//! # use shunt::{channel::{self, ChannelEnd, Transport}, state::StatePage, vmm::{Listener, Resources}};
 //! # fn example(memory: &vm_memory::GuestMemoryMmap, irq: &vmm_sys_util::eventfd::EventFd)
 //! #     -> Result<(), Box<dyn std::error::Error>> {
 //! let state = StatePage::create()?; // once per device
@@ -11,7 +11,7 @@
 //! loop {
 //!     let (kvm_end, device_end) = channel::pair(Transport::Seqpacket)?;
 //!     let lent = Resources { memory, state: &state, interrupt: irq, events: &[] };
-//!     let process = listener.accept()?.attach(&lent, Some(device_end))?;
+//!     let process = listener.accept()?.attach(&lent, Some(ChannelEnd::Frames(device_end)))?;
 //!     // KVM_SET_IOREGION with kvm_end; process.access(..) for what KVM cannot deliver.
 //!     process.wait_hangup()?; // it died: take the region away, attach the next process
 //! }
@@ -32,8 +32,8 @@ use rustix::net::{
 use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::attach::{self, Attach, Channel, MemoryRegion};
-use crate::channel::{self, Endpoint, Transport};
+use crate::attach::{self, Attach, Channel, End, MemoryRegion};
+use crate::channel::{self, ChannelEnd, Endpoint, Transport};
 use crate::counters::Origin;
 use crate::memory::MemoryError;
 use crate::state::StatePage;
@@ -123,7 +123,9 @@ pub struct Connection {
 impl Connection {
     /// Sends the attach message. `kvm_channel` is the device's end of a channel whose other end
     /// KVM gets by `KVM_SET_IOREGION`; the VMM's own channel is made here. The device's ends are
-    /// closed in this process, so that hanging up shows.
+    /// closed in this process, so that hanging up shows. (A channel in shared memory is a single
+    /// descriptor for both sides: keep a duplicate for
+    /// [`set_region`](crate::ioregion::set_region), and close it then, for the same reason.)
     ///
     /// The device process before this one must be gone, or two would work on the same rings.
     ///
@@ -134,9 +136,10 @@ impl Connection {
     pub fn attach(
         self,
         lent: &Resources<'_>,
-        kvm_channel: Option<Endpoint>,
+        kvm_channel: Option<ChannelEnd>,
     ) -> io::Result<DeviceProcess> {
         let (vmm_end, device_end) = channel::pair(Transport::Seqpacket)?;
+        let vmm_channel = ChannelEnd::Frames(device_end);
         let mut message = Message::default();
         let attach = Attach {
             version: attach::VERSION,
@@ -148,7 +151,7 @@ impl Connection {
                 .iter()
                 .map(|e| message.add(eventfd(e)))
                 .collect(),
-            channels: std::iter::once((Origin::Vmm, &device_end))
+            channels: std::iter::once((Origin::Vmm, &vmm_channel))
                 .chain(kvm_channel.as_ref().map(|end| (Origin::Kvm, end)))
                 .map(|(origin, end)| message.channel(origin, end))
                 .collect(),
@@ -174,18 +177,24 @@ impl<'a> Message<'a> {
         self.fds.len() - 1
     }
 
-    fn channel(&mut self, origin: Origin, end: &'a Endpoint) -> Channel {
+    fn channel(&mut self, origin: Origin, end: &'a ChannelEnd) -> Channel {
+        let end = match end {
+            ChannelEnd::Frames(end) => self.frames(end),
+            ChannelEnd::Ring(channel) => End::Ring {
+                ring: self.add(channel.as_fd()),
+            },
+        };
+        Channel { origin, end }
+    }
+
+    fn frames(&mut self, end: &'a Endpoint) -> End {
         let read = self.add(end.read_fd());
         let write = if end.is_single() {
             read
         } else {
             self.add(end.write_fd())
         };
-        Channel {
-            origin,
-            read,
-            write,
-        }
+        End::Frames { read, write }
     }
 
     fn memory(&mut self, memory: &'a GuestMemoryMmap) -> io::Result<Vec<MemoryRegion>> {

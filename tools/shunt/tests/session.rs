@@ -4,12 +4,17 @@
 
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-use shunt::channel::{pair, Transport};
+use ioregion_ring::consumer::BadChannel;
+use ioregion_ring::layout::{MAGIC, MAGIC_AT, SLOTS_AT, VCPUS_AT};
+use ioregion_wire::uapi::IOREGION_CHANNEL_DEVICE_AREA;
+use shunt::channel::{pair, ChannelEnd, Transport};
 use shunt::device::Device;
 use shunt::memory::allocate;
+use shunt::ring_channel::RingError;
 use shunt::serve::{serve, ServeError};
 use shunt::session::{Session, SessionError};
 use shunt::state::StatePage;
@@ -63,13 +68,17 @@ impl Vmm {
     }
 
     fn attach(&self) -> std::io::Result<DeviceProcess> {
+        self.attach_with(None)
+    }
+
+    fn attach_with(&self, kvm_channel: Option<ChannelEnd>) -> std::io::Result<DeviceProcess> {
         let lent = Resources {
             memory: &self.memory,
             state: &self.state,
             interrupt: &self.interrupt,
             events: &[],
         };
-        self.listener.accept()?.attach(&lent, None)
+        self.listener.accept()?.attach(&lent, kvm_channel)
     }
 }
 
@@ -154,6 +163,31 @@ fn a_process_that_dies_is_noticed() {
         ),
         "{error}"
     );
+}
+
+#[test]
+fn a_channel_in_shared_memory_comes_with_the_session() {
+    let vmm = Vmm::new();
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(IOREGION_CHANNEL_DEVICE_AREA + 2 * 4096)
+        .unwrap();
+    let connect = || {
+        let path = vmm.path();
+        let device = std::thread::spawn(move || Session::connect(&path).map(drop));
+        let end = ChannelEnd::Ring(file.try_clone().unwrap().into());
+        vmm.attach_with(Some(end)).unwrap().wait_hangup().unwrap();
+        device.join().unwrap()
+    };
+    assert!(matches!(
+        connect(),
+        Err(SessionError::Ring(RingError::NoChannel(BadChannel::Magic(
+            0
+        ))))
+    ));
+    for (at, word) in [(MAGIC_AT, MAGIC), (SLOTS_AT, 4), (VCPUS_AT, 1)] {
+        file.write_all_at(&word.to_ne_bytes(), at as u64).unwrap();
+    }
+    connect().unwrap();
 }
 
 #[test]

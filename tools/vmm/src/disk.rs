@@ -95,6 +95,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) vm: &'a Arc<VmFd>,
     /// Its memory.
     pub(crate) memory: &'a GuestMemoryMmap,
+    /// How many vCPUs it has.
+    pub(crate) vcpus: u32,
     /// The switch that ends the machine.
     pub(crate) stop: &'a Arc<Stop>,
 }

@@ -17,7 +17,7 @@ use crate::{
     bus::Bus,
     console::Console,
     cpuid,
-    disk::{self, spec::DiskSpec, Disk, Slot},
+    disk::{self, Disk, Slot},
     layout,
     legacy::{KeyboardController, SerialPort},
     memory,
@@ -93,7 +93,7 @@ impl Machine {
 
         let serial = Arc::new(SerialPort::new(interrupt_line(&vm, layout::SERIAL_IRQ)?)?);
         let pio = ports(Arc::clone(&serial), Arc::clone(&stop))?;
-        let disks = create_disks(&options.disks, &vm, &memory, &stop)?;
+        let disks = create_disks(options, &vm, &memory, &stop)?;
         let mut mmio = Bus::default();
         for disk in &disks {
             mmio.insert(disk.address(), layout::VIRTIO_MMIO_SIZE, disk.bus_device())?;
@@ -144,17 +144,23 @@ fn create_vcpus(kvm: &Kvm, vm: &VmFd, cpus: u8) -> Result<Vec<VcpuFd>> {
 }
 
 fn create_disks(
-    specs: &[DiskSpec],
+    options: &Options,
     vm: &Arc<VmFd>,
     memory: &GuestMemoryMmap,
     stop: &Arc<Stop>,
 ) -> Result<Vec<Disk>> {
-    let machine = disk::Machine { vm, memory, stop };
+    let machine = disk::Machine {
+        vm,
+        memory,
+        vcpus: options.cpus.into(),
+        stop,
+    };
     let create = |(index, spec)| {
         let slot = Slot::new(index)?;
         Disk::new(spec, slot, interrupt_line(vm, slot.irq)?, &machine)
             .with_context(|| format!("disk {index}"))
     };
+    let specs = &options.disks;
     specs.iter().enumerate().map(create).collect()
 }
 

@@ -14,7 +14,7 @@ Disks:
   --disk image=FILE,dispatch=exit[,readonly]
   --disk socket=PATH,dispatch=exit-ipc[,notify=register|ioeventfd]
   --disk socket=PATH,dispatch=ioregion[,notify=register|ioeventfd]
-         [,channel=seqpacket|stream|pipe][,posted=on|off]
+         [,channel=seqpacket|stream|pipe|ring][,posted=on|off]
 
   Each is a virtio-blk device behind a page of virtio-mmio registers: /dev/vda, /dev/vdb, ...
   in this order, 9 at most. dispatch says who handles the guest's register accesses:
@@ -29,7 +29,8 @@ Disks:
 
   notify    how the guest tells of new requests: by a register write like any other, or by an
             eventfd that KVM signals [default: register]
-  channel   what carries accesses from KVM to the device process [default: seqpacket]
+  channel   what carries accesses from KVM to the device process: messages of this kind, or a
+            ring in memory that they share [default: seqpacket]
   posted    on: the guest does not wait until a notification has been read [default: off]
 
 Console:

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::fs::Timespec;
-use shunt::channel::{pair, Endpoint, Transport};
+use shunt::channel::{pair, ChannelEnd, Endpoint, Transport};
 use shunt::memory;
 use shunt::state::StatePage;
 use shunt::vmm::{DeviceProcess, Listener, Resources};
@@ -66,6 +66,7 @@ impl Vmm {
                 events: &self.events,
             };
             let (kvm_end, device_end) = self.wiring.kvm.map(|t| pair(t).unwrap()).unzip();
+            let device_end = device_end.map(ChannelEnd::Frames);
             match self.listener.accept().unwrap().attach(&lent, device_end) {
                 Ok(process) => self.process = Some((process, kvm_end)),
                 Err(e) => assert_gone(&e),

@@ -3,6 +3,7 @@
 //! The serve loop, its other ends played by the test.
 
 mod rig;
+mod rings;
 
 use std::io::Write;
 

@@ -11,26 +11,33 @@ use std::{io, sync::Arc};
 use anyhow::{Context, Result};
 use kvm_ioctls::VmFd;
 use shunt::{
-    channel::{self, Endpoint, Transport},
-    ioregion::{remove_region, set_region, Bus, Region},
+    channel::{self, ChannelEnd},
+    ioregion::{create_channel, remove_region, set_region, Bus, Region},
     virtio_mmio::{QUEUE_NOTIFY, REGION_SIZE},
 };
 
+use super::{spec::Carrier, Machine};
+
+/// Slots of a ring. A vCPU waits for each access but a posted notification, so a ring is full
+/// only when the guest notifies faster than the device process looks.
+const RING_SLOTS: u32 = 64;
 const QUEUE_NOTIFY_END: u64 = QUEUE_NOTIFY + 4;
 
 /// A disk's registers in the hands of KVM.
 pub(crate) struct ByKvm {
     vm: Arc<VmFd>,
-    transport: Transport,
+    carrier: Carrier,
+    vcpus: u32,
     regions: Vec<Region>,
 }
 
 impl ByKvm {
     /// The registers of the disk at `address`. KVM does not have them yet.
-    pub(crate) fn new(vm: Arc<VmFd>, address: u64, transport: Transport, posted: bool) -> Self {
+    pub(crate) fn new(machine: &Machine<'_>, address: u64, carrier: Carrier, posted: bool) -> Self {
         Self {
-            vm,
-            transport,
+            vm: Arc::clone(machine.vm),
+            carrier,
+            vcpus: machine.vcpus,
             regions: regions(address, posted),
         }
     }
@@ -39,17 +46,28 @@ impl ByKvm {
     ///
     /// # Errors
     ///
-    /// Those of [`channel::pair`].
-    pub(crate) fn channel(&self) -> io::Result<(Endpoint, Endpoint)> {
-        channel::pair(self.transport)
+    /// Those of [`channel::pair`] and [`create_channel`].
+    pub(crate) fn channel(&self) -> io::Result<(ChannelEnd, ChannelEnd)> {
+        match self.carrier {
+            Carrier::Frames(transport) => {
+                let (kvm_end, device_end) = channel::pair(transport)?;
+                Ok((ChannelEnd::Frames(kvm_end), ChannelEnd::Frames(device_end)))
+            }
+            Carrier::Ring => {
+                let channel = create_channel(&self.vm, RING_SLOTS, self.vcpus)?;
+                let device_end = channel.try_clone()?;
+                Ok((ChannelEnd::Ring(channel), ChannelEnd::Ring(device_end)))
+            }
+        }
     }
 
-    /// Gives all regions to KVM, with its end of the channel.
+    /// Gives all regions to KVM, with its end of the channel, which is closed here: KVM has its
+    /// own reference, and must see when the device process is gone.
     ///
     /// # Errors
     ///
     /// When KVM refuses one.
-    pub(crate) fn set(&self, kvm_end: Endpoint) -> Result<()> {
+    pub(crate) fn set(&self, kvm_end: ChannelEnd) -> Result<()> {
         for region in &self.regions {
             set_region(&self.vm, region, &kvm_end)
                 .with_context(|| format!("KVM refuses the ioregion at {:#x}", region.address))?;

@@ -10,7 +10,6 @@ use std::sync::{
 use anyhow::{ensure, Context, Result};
 use kvm_ioctls::{IoEventAddress, VmFd};
 use shunt::{
-    channel::Transport,
     ioregion,
     state::StatePage,
     virtio_mmio::QUEUE_NOTIFY,
@@ -22,7 +21,7 @@ use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 use super::{
     attachment::Attachment,
     regions::ByKvm,
-    spec::{Forwarder, Notify, ServedSpec},
+    spec::{Carrier, Forwarder, Notify, ServedSpec},
     Machine, Slot,
 };
 use crate::stop::Stop;
@@ -60,7 +59,7 @@ impl Served {
     ) -> Result<Self> {
         let by_kvm = match spec.forwarder {
             Forwarder::Vmm => None,
-            Forwarder::Kvm { channel, posted } => Some(by_kvm(machine.vm, slot, channel, posted)?),
+            Forwarder::Kvm { channel, posted } => Some(by_kvm(machine, slot, channel, posted)?),
         };
         let events = match spec.notify {
             Notify::Register => Vec::new(),
@@ -99,13 +98,13 @@ impl Served {
     }
 }
 
-fn by_kvm(vm: &Arc<VmFd>, slot: Slot, channel: Transport, posted: bool) -> Result<ByKvm> {
+fn by_kvm(machine: &Machine<'_>, slot: Slot, channel: Carrier, posted: bool) -> Result<ByKvm> {
     ensure!(
-        ioregion::supported(vm),
+        ioregion::supported(machine.vm),
         "dispatch=ioregion needs KVM_CAP_IOREGIONFD, which this kernel does not have: load \
          ioregion.ko, or choose dispatch=exit-ipc"
     );
-    Ok(ByKvm::new(Arc::clone(vm), slot.address, channel, posted))
+    Ok(ByKvm::new(machine, slot.address, channel, posted))
 }
 
 /// An eventfd that KVM signals when the guest writes 0, the disk's only queue, to `QueueNotify`.

@@ -52,10 +52,19 @@ pub(crate) enum Forwarder {
     /// `ioregion`.
     Kvm {
         /// What KVM's channel is made of.
-        channel: Transport,
+        channel: Carrier,
         /// Writes of `QueueNotify` do not wait for the device process.
         posted: bool,
     },
+}
+
+/// What carries accesses from KVM to the device process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    /// Messages, of this kind.
+    Frames(Transport),
+    /// A ring in shared memory.
+    Ring,
 }
 
 impl DiskSpec {
@@ -220,11 +229,12 @@ fn notify(pairs: &mut Pairs) -> Result<Notify, BadDisk> {
 fn by_kvm(pairs: &mut Pairs) -> Result<Forwarder, BadDisk> {
     let channel = pairs.choose(
         "channel",
-        "seqpacket, stream, pipe",
+        "seqpacket, stream, pipe, ring",
         &[
-            ("seqpacket", Transport::Seqpacket),
-            ("stream", Transport::Stream),
-            ("pipe", Transport::Pipe),
+            ("seqpacket", Carrier::Frames(Transport::Seqpacket)),
+            ("stream", Carrier::Frames(Transport::Stream)),
+            ("pipe", Carrier::Frames(Transport::Pipe)),
+            ("ring", Carrier::Ring),
         ],
     )?;
     let posted = pairs.choose("posted", "off, on", &[("off", false), ("on", true)])?;
@@ -243,7 +253,11 @@ mod tests {
         })
     }
 
-    fn by_kvm(channel: Transport, posted: bool) -> Forwarder {
+    fn frames(transport: Transport, posted: bool) -> Forwarder {
+        by_kvm(Carrier::Frames(transport), posted)
+    }
+
+    fn by_kvm(channel: Carrier, posted: bool) -> Forwarder {
         Forwarder::Kvm { channel, posted }
     }
 
@@ -253,7 +267,7 @@ mod tests {
             let image = "/i".into();
             DiskSpec::Hosted(HostedSpec { image, read_only })
         };
-        let plain = by_kvm(Transport::Seqpacket, false);
+        let plain = frames(Transport::Seqpacket, false);
         for (text, want) in [
             ("image=/i,dispatch=exit", hosted(false)),
             ("readonly,dispatch=exit,image=/i", hosted(true)),
@@ -271,11 +285,15 @@ mod tests {
             ),
             (
                 "socket=/s,dispatch=ioregion,channel=pipe,posted=on,notify=register",
-                served(Notify::Register, by_kvm(Transport::Pipe, true)),
+                served(Notify::Register, frames(Transport::Pipe, true)),
             ),
             (
                 "socket=/s,dispatch=ioregion,channel=stream,posted=off",
-                served(Notify::Register, by_kvm(Transport::Stream, false)),
+                served(Notify::Register, frames(Transport::Stream, false)),
+            ),
+            (
+                "socket=/s,dispatch=ioregion,channel=ring,posted=on",
+                served(Notify::Register, by_kvm(Carrier::Ring, true)),
             ),
         ] {
             assert_eq!(text.parse(), Ok(want), "{text}");

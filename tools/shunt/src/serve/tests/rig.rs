@@ -10,6 +10,7 @@ use rustix::net::{socketpair, AddressFamily, SocketFlags, SocketType};
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 
 use crate::channel::{pair, Endpoint, Transport};
+use crate::ring_channel::RingChannel;
 use crate::serve::*;
 
 pub(super) const TRANSPORTS: [Transport; 3] =
@@ -56,6 +57,10 @@ pub(super) struct Served {
 
 impl Served {
     pub(super) fn over(transports: &[Transport]) -> Self {
+        Self::with_rings(transports, Vec::new())
+    }
+
+    pub(super) fn with_rings(transports: &[Transport], rings: Vec<RingChannel>) -> Self {
         let message = SocketType::SEQPACKET;
         let (socket, device_socket) =
             socketpair(AddressFamily::UNIX, message, SocketFlags::CLOEXEC, None).unwrap();
@@ -75,6 +80,7 @@ impl Served {
                 .map(|event| event.try_clone().unwrap())
                 .collect(),
             channels: origins.zip(device_ends).collect(),
+            rings: rings.into_iter().map(|r| (Origin::Kvm, r)).collect(),
             socket: device_socket,
         };
         let thread = std::thread::spawn(move || {
