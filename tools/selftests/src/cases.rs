@@ -16,6 +16,7 @@ mod ioeventfd;
 mod kill;
 mod module;
 mod posted;
+mod ring;
 mod room;
 mod signals;
 mod slots;
@@ -44,6 +45,12 @@ pub(crate) const THEMES: &[&[Test]] = &[
     breach::TESTS,
     kill::TESTS,
     vcpus::TESTS,
+    ring::api::TESTS,
+    ring::memory::TESTS,
+    ring::wait::TESTS,
+    ring::room::TESTS,
+    ring::vcpus::TESTS,
+    ring::hostile::TESTS,
     trust::TESTS,
     stress::TESTS,
     module::TESTS,

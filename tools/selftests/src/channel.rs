@@ -5,11 +5,16 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Weak;
 
 use anyhow::{bail, ensure, Context, Result};
 use ioregion_wire::frame::{Command, Reply, FRAME_SIZE};
+use ioregion_wire::uapi::{KvmIoregionChannel, KVM_IOREGION_CHANNEL};
+use kvm_ioctls::VmFd;
 
-/// What carries the frames.
+use crate::ring::{self, RingDevice};
+
+/// What carries the accesses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     /// `socketpair(AF_UNIX, SOCK_SEQPACKET)`.
@@ -18,53 +23,106 @@ pub(crate) enum Transport {
     Stream,
     /// Two pipes.
     Pipes,
+    /// Shared memory.
+    Ring,
 }
 
 /// Every transport.
-pub(crate) const TRANSPORTS: [Transport; 3] =
+pub(crate) const TRANSPORTS: [Transport; 4] = [
+    Transport::Seqpacket,
+    Transport::Stream,
+    Transport::Pipes,
+    Transport::Ring,
+];
+
+/// Those that carry frames through files.
+pub(crate) const FILES: [Transport; 3] =
     [Transport::Seqpacket, Transport::Stream, Transport::Pipes];
 
 /// The descriptors that `KVM_SET_IOREGION` takes. KVM holds its own references.
 #[derive(Debug)]
-pub(crate) struct KvmEnd {
-    read: OwnedFd,
-    /// `None` when both directions are one socket.
-    write: Option<OwnedFd>,
+pub(crate) enum KvmEnd {
+    Files {
+        read: OwnedFd,
+        /// `None` when both directions are one socket.
+        write: Option<OwnedFd>,
+    },
+    /// The device's own descriptor, as long as the device is there.
+    Ring(Weak<OwnedFd>),
 }
 
 impl KvmEnd {
     /// The same open files under other numbers.
     pub(crate) fn duplicate(&self) -> Result<Self> {
-        let write = self
-            .write
-            .as_ref()
-            .map(OwnedFd::try_clone)
-            .transpose()
-            .context("dup")?;
-        Ok(Self {
-            read: self.read.try_clone().context("dup")?,
-            write,
+        Ok(match self {
+            Self::Files { read, write } => Self::Files {
+                read: read.try_clone().context("dup")?,
+                write: write
+                    .as_ref()
+                    .map(OwnedFd::try_clone)
+                    .transpose()
+                    .context("dup")?,
+            },
+            Self::Ring(channel) => Self::Ring(channel.clone()),
         })
     }
 
     pub(crate) fn read_fd(&self) -> RawFd {
-        self.read.as_raw_fd()
+        match self {
+            Self::Files { read, .. } => read.as_raw_fd(),
+            Self::Ring(_) => -1,
+        }
     }
 
     pub(crate) fn write_fd(&self) -> RawFd {
-        self.write.as_ref().unwrap_or(&self.read).as_raw_fd()
+        match self {
+            Self::Files { read, write } => write.as_ref().unwrap_or(read).as_raw_fd(),
+            Self::Ring(channel) => channel.upgrade().map_or(-1, |fd| fd.as_raw_fd()),
+        }
     }
+
+    /// What it adds to the flags of a region.
+    pub(crate) fn flags(&self) -> u32 {
+        match self {
+            Self::Files { .. } => 0,
+            Self::Ring(_) => KVM_IOREGION_CHANNEL,
+        }
+    }
+}
+
+/// The device's end.
+#[derive(Debug)]
+pub(crate) enum DeviceEnd {
+    Files(DeviceFiles),
+    Ring(RingDevice),
 }
 
 /// The device's descriptors.
 #[derive(Debug)]
-pub(crate) struct DeviceEnd {
+pub(crate) struct DeviceFiles {
     pub(crate) commands: File,
     pub(crate) replies: File,
     transport: Transport,
 }
 
-/// Makes both ends.
+/// Makes both ends of any transport, for regions of this VM.
+pub(crate) fn open_on(vm: &VmFd, transport: Transport) -> Result<(KvmEnd, DeviceEnd)> {
+    match transport {
+        Transport::Ring => {
+            open_ring(vm, &ring::USUAL).map(|(kvm, device)| (kvm, DeviceEnd::Ring(device)))
+        }
+        _ => open(transport),
+    }
+}
+
+/// Makes both ends of a channel in shared memory.
+pub(crate) fn open_ring(vm: &VmFd, argument: &KvmIoregionChannel) -> Result<(KvmEnd, RingDevice)> {
+    let channel = ring::create(vm, argument).context("KVM_CREATE_IOREGION_CHANNEL")?;
+    let device = RingDevice::new(channel)?;
+    Ok((KvmEnd::Ring(device.weak()), device))
+}
+
+/// Makes both ends of a transport through files, which need no VM.
 pub(crate) fn open(transport: Transport) -> Result<(KvmEnd, DeviceEnd)> {
     match transport {
         Transport::Seqpacket => from_sockets(transport, libc::SOCK_SEQPACKET),
@@ -72,49 +130,40 @@ pub(crate) fn open(transport: Transport) -> Result<(KvmEnd, DeviceEnd)> {
         Transport::Pipes => {
             let (commands, kvm_write) = pipe()?;
             let (kvm_read, replies) = pipe()?;
-            let kvm = KvmEnd {
+            let kvm = KvmEnd::Files {
                 read: kvm_read,
                 write: Some(kvm_write),
             };
-            let (commands, replies) = (File::from(commands), File::from(replies));
-            Ok((
-                kvm,
-                DeviceEnd {
-                    commands,
-                    replies,
-                    transport,
-                },
-            ))
+            Ok((kvm, device(commands, replies, transport)))
         }
+        Transport::Ring => bail!("a channel in shared memory belongs to a VM"),
     }
 }
 
 fn from_sockets(transport: Transport, kind: libc::c_int) -> Result<(KvmEnd, DeviceEnd)> {
-    let (kvm, device) = socketpair(kind)?;
-    let device = File::from(device);
-    let replies = device.try_clone().context("dup")?;
-    let kvm = KvmEnd {
+    let (kvm, commands) = socketpair(kind)?;
+    let replies = commands.try_clone().context("dup")?;
+    let kvm = KvmEnd::Files {
         read: kvm,
         write: None,
     };
-    Ok((
-        kvm,
-        DeviceEnd {
-            commands: device,
-            replies,
-            transport,
-        },
-    ))
+    Ok((kvm, device(commands, replies, transport)))
+}
+
+fn device(commands: OwnedFd, replies: OwnedFd, transport: Transport) -> DeviceEnd {
+    DeviceEnd::Files(DeviceFiles {
+        commands: commands.into(),
+        replies: replies.into(),
+        transport,
+    })
 }
 
 impl DeviceEnd {
     /// The next command's frame, or `None` when KVM has let go of the channel.
     pub(crate) fn frame(&mut self) -> Result<Option<[u8; FRAME_SIZE]>> {
-        let mut frame = [0; FRAME_SIZE];
-        match self.commands.read(&mut frame).context("read a command")? {
-            0 => Ok(None),
-            FRAME_SIZE => Ok(Some(frame)),
-            len => bail!("a command of {len} bytes"),
+        match self {
+            Self::Files(files) => files.frame(),
+            Self::Ring(ring) => Ok(ring.next()?.map(|command| command.encode())),
         }
     }
 
@@ -136,21 +185,52 @@ impl DeviceEnd {
 
     /// Whether a command, or the end of the channel, can be read now.
     pub(crate) fn has_command(&self) -> Result<bool> {
-        Ok(readable([self.commands.as_fd()], Wait::No)?[0])
+        Ok(readable([self.commands_fd()], Wait::No)?[0])
     }
 
     /// Waits for a command or for `stop` to hang up; false when only the latter has happened.
     pub(crate) fn wait_for_command(&self, stop: BorrowedFd) -> Result<bool> {
-        Ok(readable([self.commands.as_fd(), stop], Wait::Yes)?[0])
+        if let Self::Ring(ring) = self {
+            ring.make_room()?;
+        }
+        Ok(readable([self.commands_fd(), stop], Wait::Yes)?[0])
     }
 
     /// Answers the oldest unanswered command.
     pub(crate) fn reply(&mut self, data: u64) -> Result<()> {
-        self.send(&Reply { data }.encode())
+        match self {
+            Self::Files(files) => files.send(&Reply { data }.encode()),
+            Self::Ring(ring) => ring.reply(data),
+        }
     }
 
     /// Writes bytes where KVM expects a reply.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::Files(files) => files.send(bytes),
+            Self::Ring(_) => bail!("no bytes are sent through shared memory"),
+        }
+    }
+
+    fn commands_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Files(files) => files.commands.as_fd(),
+            Self::Ring(ring) => ring.fd(),
+        }
+    }
+}
+
+impl DeviceFiles {
+    fn frame(&mut self) -> Result<Option<[u8; FRAME_SIZE]>> {
+        let mut frame = [0; FRAME_SIZE];
+        match self.commands.read(&mut frame).context("read a command")? {
+            0 => Ok(None),
+            FRAME_SIZE => Ok(Some(frame)),
+            len => bail!("a command of {len} bytes"),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<()> {
         let written = match self.transport {
             Transport::Pipes => self.replies.write(bytes).context("write a reply")?,
             _ => send_without_signal(&self.replies, bytes).context("send a reply")?,
@@ -164,7 +244,7 @@ impl DeviceEnd {
     }
 }
 
-/// Fills what KVM writes to until not one more command fits; the frames count as junk.
+/// Fills the file that KVM writes to until not one more command fits; the frames count as junk.
 /// Returns their number.
 pub(crate) fn fill(end: &KvmEnd) -> Result<usize> {
     let fd = end.write_fd();

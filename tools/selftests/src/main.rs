@@ -14,6 +14,7 @@ mod expect;
 mod guest;
 mod process;
 mod region;
+mod ring;
 mod runner;
 mod stage;
 mod suite;
@@ -48,12 +49,15 @@ struct Options {
     /// Play a device on standard input and output.
     #[arg(long, hide = true)]
     device: Option<process::Death>,
+    /// That device's standard input is a channel in shared memory.
+    #[arg(long, hide = true)]
+    ring: bool,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
     if let Some(death) = options.device {
-        return process::play(death);
+        return process::play(death, options.ring);
     }
     let context = Context {
         module: options.module,

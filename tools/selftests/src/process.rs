@@ -3,6 +3,8 @@
 //! A device in a process of its own, to be killed in a given state of the protocol.
 
 use std::io::{self, Read, Write};
+use std::mem;
+use std::os::fd::AsFd;
 use std::process::{Child, ChildStderr, Command, ExitCode, Stdio};
 
 use anyhow::{ensure, Context, Result};
@@ -10,6 +12,7 @@ use clap::ValueEnum;
 use ioregion_wire::frame::{Command as Frame, Reply, FRAME_SIZE};
 
 use crate::channel::DeviceEnd;
+use crate::ring::RingDevice;
 
 /// In which state a device process waits to be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -34,13 +37,23 @@ impl Device {
     /// Starts a process that takes over `end`.
     pub(crate) fn start(end: DeviceEnd, death: Death) -> Result<Self> {
         let name = death.to_possible_value().context("the state has a name")?;
-        let mut child = Command::new("/proc/self/exe")
-            .args(["--device", name.get_name()])
-            .stdin(Stdio::from(end.commands))
-            .stdout(Stdio::from(end.replies))
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["--device", name.get_name()]);
+        match end {
+            DeviceEnd::Files(files) => command
+                .stdin(Stdio::from(files.commands))
+                .stdout(Stdio::from(files.replies)),
+            DeviceEnd::Ring(ring) => command
+                .arg("--ring")
+                .stdin(Stdio::from(ring.into_fd()?))
+                .stdout(Stdio::null()),
+        };
+        let mut child = command
             .stderr(Stdio::piped())
             .spawn()
             .context("start a device process")?;
+        // Only the process has the channel now.
+        drop(command);
         let state = child.stderr.take().context("standard error is a pipe")?;
         Ok(Self { child, state })
     }
@@ -64,11 +77,15 @@ impl Device {
     }
 }
 
-/// The device process itself.
-pub(crate) fn play(death: Death) -> ExitCode {
+/// The device process itself, whose standard input is a channel in shared memory or a file.
+pub(crate) fn play(death: Death, is_ring: bool) -> ExitCode {
     // SAFETY: prctl takes integers here; the process then dies with the test.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-    match reach(death) {
+    let reached = match is_ring {
+        true => reach_with_ring(death),
+        false => reach_with_files(death),
+    };
+    match reached {
         Ok(()) => loop {
             // SAFETY: pause has no arguments.
             unsafe { libc::pause() };
@@ -80,7 +97,7 @@ pub(crate) fn play(death: Death) -> ExitCode {
     }
 }
 
-fn reach(death: Death) -> Result<()> {
+fn reach_with_files(death: Death) -> Result<()> {
     if death != Death::BeforeCommand {
         let mut frame = [0; FRAME_SIZE];
         io::stdin()
@@ -104,5 +121,24 @@ fn reach(death: Death) -> Result<()> {
             .and_then(|()| stdout.flush())
             .context("reply")?;
     }
+    report_state()
+}
+
+/// Both areas stay mapped in the process that is killed.
+fn reach_with_ring(death: Death) -> Result<()> {
+    let channel = io::stdin().as_fd().try_clone_to_owned().context("dup")?;
+    let mut device = RingDevice::new(channel)?;
+    if death != Death::BeforeCommand {
+        let command = device.next()?.context("no VM uses the channel")?;
+        ensure!(death != Death::HalfReply, "an answer in memory has no half");
+        if death == Death::AfterReply {
+            device.reply(command.offset + 1)?;
+        }
+    }
+    mem::forget(device);
+    report_state()
+}
+
+fn report_state() -> Result<()> {
     io::stderr().write_all(b".").context("report the state")
 }

@@ -28,6 +28,7 @@ pub(crate) fn mmio(guest_paddr: u64, memory_size: u64, end: &KvmEnd) -> KvmIoreg
         user_data: USER_DATA,
         read_fd: end.read_fd(),
         write_fd: end.write_fd(),
+        flags: end.flags(),
         ..Default::default()
     }
 }

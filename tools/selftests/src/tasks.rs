@@ -10,9 +10,9 @@ use std::thread;
 
 use anyhow::{ensure, Context, Result};
 
-/// What /proc shows of a thread asleep in `ioctl(fd, KVM_RUN, 0)`, after the descriptor.
+/// The number of the system call, as /proc shows it of a thread that sleeps.
 const IOCTL: &str = "16";
-const KVM_RUN: &str = "0xae80";
+const KVM_RUN: u32 = 0xae80;
 
 /// The calling thread's id.
 pub(crate) fn this_thread() -> libc::pid_t {
@@ -55,13 +55,41 @@ pub(crate) fn spare_from_sigpipe() -> Result<()> {
     Ok(())
 }
 
+/// Gives SIGUSR2 a handler that does nothing, with `SA_RESTART`: what ends with EINTR
+/// nevertheless is not restarted by the kernel.
+pub(crate) fn handle_sigusr2() -> Result<()> {
+    extern "C" fn handler(_: libc::c_int) {}
+    // SAFETY: sigaction is plain data, for which all bytes zero is a value; the handler does
+    // nothing.
+    let result = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(libc::SIGUSR2, &raw const action, ptr::null_mut())
+    };
+    ensure!(result == 0, "sigaction: {}", io::Error::last_os_error());
+    Ok(())
+}
+
+/// Sends SIGUSR2, which has its handler, to a thread.
+pub(crate) fn send_sigusr2(thread: libc::pid_t) {
+    // SAFETY: tgkill takes integers.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGUSR2) };
+}
+
 /// Returns when the thread is blocked in `KVM_RUN`: the kernel itself says so.
 pub(crate) fn wait_in_kvm_run(thread: libc::pid_t) -> Result<()> {
+    wait_in_ioctl(thread, KVM_RUN)
+}
+
+/// Returns when the thread is blocked in an ioctl of this number.
+pub(crate) fn wait_in_ioctl(thread: libc::pid_t, number: u32) -> Result<()> {
+    let number = format!("{number:#x}");
     let path = format!("/proc/self/task/{thread}/syscall");
     loop {
         let line = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
         let mut words = line.split_whitespace();
-        if words.next() == Some(IOCTL) && words.nth(1) == Some(KVM_RUN) {
+        if words.next() == Some(IOCTL) && words.nth(1) == Some(&number) {
             return Ok(());
         }
         thread::yield_now();

@@ -44,7 +44,7 @@ pub(super) fn fixture(
     region: impl FnOnce(&channel::KvmEnd) -> KvmIoregion,
 ) -> Result<(Machine, Vcpu, DeviceEnd)> {
     let machine = Machine::new()?;
-    let (end, device) = channel::open(transport)?;
+    let (end, device) = channel::open_on(machine.fd(), transport)?;
     set(machine.fd(), &region(&end)).context("KVM_SET_IOREGION")?;
     let vcpu = machine.add_vcpu(program)?;
     Ok((machine, vcpu, device))
@@ -263,7 +263,7 @@ fn regions_share_a_channel(_: &Context) -> Result<()> {
     program.halt();
     for transport in TRANSPORTS {
         let machine = Machine::new()?;
-        let (end, mut device) = channel::open(transport)?;
+        let (end, mut device) = channel::open_on(machine.fd(), transport)?;
         let regions = [
             mmio(MMIO, 0x1000, &end),
             mmio(MMIO + 0x2000, 0x10, &end),

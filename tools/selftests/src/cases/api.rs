@@ -60,7 +60,7 @@ fn bad_address_is_efault(_: &Context) -> Result<()> {
 fn unknown_flag_is_einval(_: &Context) -> Result<()> {
     let (vm, end) = fixture()?;
     let region = mmio(MMIO, 0x1000, &end);
-    for bit in 3..32 {
+    for bit in 4..32 {
         let flagged = KvmIoregion {
             flags: 1 << bit,
             ..region
@@ -69,10 +69,10 @@ fn unknown_flag_is_einval(_: &Context) -> Result<()> {
     }
     set(&vm, &region).context("no flag")?;
     let deassign = KvmIoregion {
-        flags: KVM_IOREGION_DEASSIGN | 1 << 3,
+        flags: KVM_IOREGION_DEASSIGN | 1 << 4,
         ..region
     };
-    expect_errno(set(&vm, &deassign), EINVAL, "flag bit 3 with DEASSIGN")
+    expect_errno(set(&vm, &deassign), EINVAL, "flag bit 4 with DEASSIGN")
 }
 
 fn padding_must_be_zero(_: &Context) -> Result<()> {

@@ -9,7 +9,7 @@ use libc::EPROTO;
 use rawguest::{Exit, Machine, Reg, Width};
 
 use super::failure::{fixture, goes_on, reader, OFFSET, READ, VALUE};
-use crate::channel::{self, DeviceEnd, Transport, TRANSPORTS};
+use crate::channel::{self, DeviceEnd, Transport, FILES};
 use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{expect_halt, read_command, read_once, sum_of_reads};
@@ -71,7 +71,7 @@ fn check_unasked(exit: &Exit, region: &KvmIoregion, device: &mut DeviceEnd) -> R
 }
 
 fn reply_before_any_command(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
+    for transport in FILES {
         let (_machine, region, mut vcpu, mut device) = reader(transport)?;
         device.reply(VALUE)?;
         let exit = vcpu.run()?;
@@ -94,7 +94,7 @@ fn part_of_a_reply_before_any_command(_: &Context) -> Result<()> {
 
 /// The second reply is in the channel before the guest's second read.
 fn one_reply_too_many(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
+    for transport in FILES {
         let (_machine, region, mut vcpu, mut device) = reader(transport)?;
         // Both replies are there before the vCPU takes the first.
         let (exit, ()) = while_running(&mut vcpu, |running| {
@@ -117,7 +117,7 @@ fn one_reply_too_many(_: &Context) -> Result<()> {
 /// Somebody sets `O_NONBLOCK` on a file that was blocking when the region was set: the vCPU
 /// still sleeps until the reply is there.
 fn nonblocking_later(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
+    for transport in FILES {
         let machine = Machine::new()?;
         let (end, mut device) = channel::open(transport)?;
         set(machine.fd(), &mmio(MMIO, 0x1000, &end))?;

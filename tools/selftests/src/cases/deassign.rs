@@ -8,7 +8,7 @@ use ioregion_wire::uapi::KvmIoregion;
 use libc::ECANCELED;
 use rawguest::{Access, Asm, Exit, Machine, Mem, Reg, Vcpu, Width};
 
-use crate::channel::{self, DeviceEnd, KvmEnd, Transport, TRANSPORTS};
+use crate::channel::{self, DeviceEnd, KvmEnd, Transport, FILES, TRANSPORTS};
 use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{expect_halt, mmio_read, read_command, sum_of_reads, write_once};
@@ -37,7 +37,7 @@ const VALUE: u64 = 0x0bad_cafe;
 
 fn fixture(transport: Transport, program: &Asm) -> Result<Fixture> {
     let machine = Machine::new()?;
-    let (end, device) = channel::open(transport)?;
+    let (end, device) = channel::open_on(machine.fd(), transport)?;
     let region = mmio(MMIO, 0x1000, &end);
     set(machine.fd(), &region)?;
     let vcpu = machine.add_vcpu(program)?;
@@ -198,7 +198,7 @@ fn writer_waiting_for_its_reply(_: &Context) -> Result<()> {
 }
 
 fn writer_waiting_for_room(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
+    for transport in FILES {
         let machine = Machine::new()?;
         let (end, mut device) = channel::open(transport)?;
         let region = posted(mmio(MMIO, 0x1000, &end));
@@ -358,7 +358,7 @@ fn fresh_files(_: &Context) -> Result<()> {
 fn lets_go_of_the_files(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         let machine = Machine::new()?;
-        let (end, mut device) = channel::open(transport)?;
+        let (end, mut device) = channel::open_on(machine.fd(), transport)?;
         let region = mmio(MMIO, 0x1000, &end);
         set(machine.fd(), &region)?;
         drop(end);

@@ -81,7 +81,7 @@ pub(super) fn fixture(
     region: impl FnOnce(&KvmEnd) -> KvmIoregion,
 ) -> Result<(Machine, KvmIoregion, Vcpu, DeviceEnd)> {
     let machine = Machine::new()?;
-    let (end, device) = channel::open(transport)?;
+    let (end, device) = channel::open_on(machine.fd(), transport)?;
     let region = region(&end);
     set(machine.fd(), &region)?;
     let vcpu = machine.add_vcpu(program)?;
@@ -310,7 +310,7 @@ fn fresh_files_heal(_: &Context) -> Result<()> {
         READ.check(&region, &vcpu.run()?)?;
         vcpu.supply(&(VALUE as u32).to_le_bytes());
         deassign(machine.fd(), &region).context("deassign a region of a failed channel")?;
-        let (fresh_end, mut fresh_device) = channel::open(transport)?;
+        let (fresh_end, mut fresh_device) = channel::open_on(machine.fd(), transport)?;
         set(machine.fd(), &mmio(MMIO, 0x1000, &fresh_end)).context("set the region anew")?;
         let (exit, log) = play(
             &mut vcpu,

@@ -8,7 +8,7 @@ use anyhow::{bail, Result};
 use rawguest::{Exit, Kicker, Machine, Reg, Vcpu, Width};
 
 use super::signals::{fixture, VALUE};
-use crate::channel::{self, DeviceEnd, Transport, TRANSPORTS};
+use crate::channel::{self, DeviceEnd, Transport, FILES, TRANSPORTS};
 use crate::check::check_eq;
 use crate::guest::{expect_halt, posted_command, read_command, read_once, write_once};
 use crate::region::{mmio, posted, set, MMIO};
@@ -116,7 +116,7 @@ fn takes_a_reply_that_is_there(_: &Context) -> Result<()> {
 
 /// A posted write that found the channel full goes out once, when there is room.
 fn leaves_a_write_without_room(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
+    for transport in FILES {
         let machine = Machine::new()?;
         let (end, mut device) = channel::open(transport)?;
         set(machine.fd(), &posted(mmio(MMIO, 0x1000, &end)))?;

@@ -53,7 +53,7 @@ struct Victim {
 /// A guest that reads `count` times from a device process that will be killed.
 fn victim(transport: Transport, death: Death, count: u32) -> Result<Victim> {
     let machine = Machine::new()?;
-    let (end, device) = channel::open(transport)?;
+    let (end, device) = channel::open_on(machine.fd(), transport)?;
     let region = mmio(MMIO, 0x1000, &end);
     set(machine.fd(), &region)?;
     let vcpu = machine.add_vcpu(&sum_of_reads(Width::Long, MMIO + OFFSET, count))?;
@@ -88,7 +88,7 @@ fn check(
         .with_context(|| format!("{transport:?}"))?;
     vcpu.supply(&7u32.to_le_bytes());
     deassign(machine.fd(), &region)?;
-    let (end, mut fresh) = channel::open(transport)?;
+    let (end, mut fresh) = channel::open_on(machine.fd(), transport)?;
     set(machine.fd(), &mmio(MMIO, 0x1000, &end)).context("set the region anew")?;
     let (exit, log) = play(
         &mut vcpu,

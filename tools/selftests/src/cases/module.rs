@@ -27,6 +27,7 @@ tests!(
         not_loaded_is_no_capability,
         region_pins_it,
         region_that_was_removed_still_pins_until_the_vm_goes,
+        channel_pins_it_when_its_vm_is_gone,
         unused_vm_does_not_pin_it,
         loads_and_unloads_again_and_again,
     ]
@@ -177,6 +178,20 @@ fn region_that_was_removed_still_pins_until_the_vm_goes(context: &Context) -> Re
     check_dispatch(&machine)?;
     drop(machine);
     module.unload().context("unload after the VM has gone")
+}
+
+fn channel_pins_it_when_its_vm_is_gone(context: &Context) -> Result<()> {
+    let module = Module::open(context)?;
+    module.be_absent()?;
+    module.load().context("load")?;
+    let machine = Machine::new()?;
+    let (end, device) = channel::open_on(machine.fd(), Transport::Ring)?;
+    expect_errno(module.unload(), EWOULDBLOCK, "unload with VM and channel")?;
+    set(machine.fd(), &mmio(MMIO, 0x1000, &end)).context("KVM_SET_IOREGION")?;
+    drop(machine);
+    expect_errno(module.unload(), EWOULDBLOCK, "unload with a channel")?;
+    drop(device);
+    module.unload().context("unload after the channel has gone")
 }
 
 fn unused_vm_does_not_pin_it(context: &Context) -> Result<()> {

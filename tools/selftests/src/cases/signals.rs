@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{ensure, Context as _, Result};
+use anyhow::{Context as _, Result};
 use ioregion_wire::frame::FRAME_SIZE;
 use ioregion_wire::uapi::KvmIoregion;
 use rawguest::{Asm, Exit, Kicker, Machine, Reg, Storm, Vcpu, Width};
@@ -29,9 +29,11 @@ tests!(
         reads_in_a_storm_seqpacket,
         reads_in_a_storm_stream,
         reads_in_a_storm_pipes,
+        reads_in_a_storm_ring,
         writes_in_a_storm_seqpacket,
         writes_in_a_storm_stream,
         writes_in_a_storm_pipes,
+        writes_in_a_storm_ring,
         posted_writes_to_a_full_channel_in_a_storm,
         every_wait_interrupted,
         interrupted_between_halves_of_a_reply,
@@ -50,7 +52,7 @@ pub(super) fn fixture(
     region: impl FnOnce(&KvmEnd) -> KvmIoregion,
 ) -> Result<(Vcpu, DeviceEnd)> {
     let machine = Machine::new()?;
-    let (end, device) = channel::open(transport)?;
+    let (end, device) = channel::open_on(machine.fd(), transport)?;
     set(machine.fd(), &region(&end)).context("KVM_SET_IOREGION")?;
     Ok((machine.add_vcpu(program)?, device))
 }
@@ -113,6 +115,10 @@ fn reads_in_a_storm_pipes(_: &Context) -> Result<()> {
     reads_in_a_storm(Transport::Pipes)
 }
 
+fn reads_in_a_storm_ring(_: &Context) -> Result<()> {
+    reads_in_a_storm(Transport::Ring)
+}
+
 fn writes_in_a_storm(transport: Transport) -> Result<()> {
     tasks::stay_on_one_cpu()?;
     let program = counting_writes(Width::Long, MMIO, COUNT);
@@ -144,6 +150,10 @@ fn writes_in_a_storm_stream(_: &Context) -> Result<()> {
 
 fn writes_in_a_storm_pipes(_: &Context) -> Result<()> {
     writes_in_a_storm(Transport::Pipes)
+}
+
+fn writes_in_a_storm_ring(_: &Context) -> Result<()> {
+    writes_in_a_storm(Transport::Ring)
 }
 
 /// The device reads nothing until the vCPU, blocked in sending, has been interrupted.
@@ -238,20 +248,7 @@ fn interrupted_between_halves_of_a_reply(_: &Context) -> Result<()> {
 
 /// A handler with `SA_RESTART` must not make the kernel restart `KVM_RUN` by itself.
 fn restarting_handler_still_gives_eintr(_: &Context) -> Result<()> {
-    extern "C" fn handler(_: libc::c_int) {}
-    // SAFETY: sigaction is plain data, for which all bytes zero is a value; the handler does
-    // nothing.
-    let result = unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = handler as *const () as usize;
-        action.sa_flags = libc::SA_RESTART;
-        libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut())
-    };
-    ensure!(
-        result == 0,
-        "sigaction: {}",
-        std::io::Error::last_os_error()
-    );
+    tasks::handle_sigusr2()?;
     let program = read_once(Width::Long, MMIO);
     let (mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
         mmio(MMIO, 0x1000, end)
@@ -263,10 +260,7 @@ fn restarting_handler_still_gives_eintr(_: &Context) -> Result<()> {
             or_die((|| {
                 device.command()?;
                 tasks::wait_in_kvm_run(vcpu_thread)?;
-                // SAFETY: tgkill takes integers; the signal has a handler.
-                unsafe {
-                    libc::syscall(libc::SYS_tgkill, libc::getpid(), vcpu_thread, libc::SIGUSR2)
-                };
+                tasks::send_sigusr2(vcpu_thread);
                 interruptions.recv().context("the vCPU is gone")?;
                 device.reply(VALUE)
             })())

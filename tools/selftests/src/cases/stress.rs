@@ -135,7 +135,7 @@ fn run(vcpu: &mut Vcpu, stop: &AtomicBool) -> Result<Tally> {
 
 /// A region with a device from its set-up to its end. Returns how often the device answered.
 fn one_life(machine: &Machine, transport: Transport, ending: Ending, round: usize) -> Result<u64> {
-    let (end, device) = channel::open(transport)?;
+    let (end, device) = channel::open_on(machine.fd(), transport)?;
     let region = mmio(MMIO, 0x1000, &end);
     let lifetime = match ending {
         Ending::Removed => usize::MAX,

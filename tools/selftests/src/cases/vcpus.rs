@@ -8,7 +8,7 @@ use anyhow::{bail, Context as _, Result};
 use ioregion_wire::frame::{Command, Operation};
 use rawguest::{ram, Asm, Exit, Machine, Mem, Reg, Vcpu, Width};
 
-use crate::channel::{self, DeviceEnd, KvmEnd, Transport, TRANSPORTS};
+use crate::channel::{self, DeviceEnd, KvmEnd, Transport, FILES, TRANSPORTS};
 use crate::check::check_eq;
 use crate::guest::{expect_halt, posted_command, read_command, read_once, sum_of_reads};
 use crate::region::{mmio, posted, set, MMIO};
@@ -43,7 +43,7 @@ fn value_at(offset: u64) -> u64 {
 /// A machine with one region, and a vCPU for each program.
 fn fixture(transport: Transport, programs: [&Asm; 2]) -> Result<(Machine, [Vcpu; 2], DeviceEnd)> {
     let machine = Machine::new()?;
-    let (end, device) = channel::open(transport)?;
+    let (end, device) = channel::open_on(machine.fd(), transport)?;
     set(machine.fd(), &mmio(MMIO, 0x1000, &end))?;
     let vcpus = [
         machine.add_vcpu(programs[0])?,
@@ -121,7 +121,7 @@ fn two_commands_in_flight(_: &Context) -> Result<()> {
 fn duplicated_descriptor_is_the_same_channel(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         let machine = Machine::new()?;
-        let (end, mut device) = channel::open(transport)?;
+        let (end, mut device) = channel::open_on(machine.fd(), transport)?;
         set(machine.fd(), &mmio(MMIO, 0x1000, &end))?;
         set(
             machine.fd(),
@@ -167,7 +167,7 @@ fn posted_write_is_before_what_follows_it(_: &Context) -> Result<()> {
     reader.halt();
     for transport in TRANSPORTS {
         let machine = Machine::new()?;
-        let (end, mut device) = channel::open(transport)?;
+        let (end, mut device) = channel::open_on(machine.fd(), transport)?;
         set(machine.fd(), &posted(mmio(MMIO, 0x1000, &end)))?;
         let mut vcpus = [machine.add_vcpu(&writer)?, machine.add_vcpu(&reader)?];
         let mut last_written = 0;
@@ -288,7 +288,7 @@ fn closed_vm_hangs_up(_: &Context) -> Result<()> {
 
 /// A VMM that is killed in the middle of an access.
 fn exit_of_the_process_hangs_up(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
+    for transport in FILES {
         let (end, mut device) = channel::open(transport)?;
         // SAFETY: this process has one thread, so the child may do what it likes.
         match unsafe { libc::fork() } {
