@@ -6,7 +6,7 @@ use shunt::channel::Transport::{self, Pipe, Seqpacket, Stream};
 
 use crate::calibration::{getppid, yield_pair};
 use crate::case::{Case, How};
-use crate::dispatch::{Dispatch, Neighbour, Target};
+use crate::dispatch::{Dispatch, Neighbour, RingDevice, Target};
 use crate::guest::Operation::{self, PortRead, Read, Write};
 
 const fn kvm(operation: Operation) -> Dispatch {
@@ -29,6 +29,10 @@ const fn region(operation: Operation, transport: Transport) -> Dispatch {
 const fn posted(transport: Transport, burst: u32) -> Dispatch {
     let posted = true;
     Dispatch::new(Write, Target::Region { transport, posted }).in_bursts(burst)
+}
+
+const fn ring(operation: Operation, device: RingDevice, posted: bool) -> Dispatch {
+    Dispatch::new(operation, Target::Ring { device, posted })
 }
 
 /// Every case, in the order of the results. The case without the module comes first, so that
@@ -196,6 +200,42 @@ pub(crate) const CASES: &[Case] = &[
         Some("ioregion-seqpacket-read"),
         region(PortRead, Seqpacket),
         "port read through an ioregion over SEQPACKET",
+    ),
+    Case::access(
+        "channel-read-sleep",
+        Some("ioregion-seqpacket-read"),
+        ring(Read, RingDevice::Process, false),
+        "read through a channel in shared memory, device and vCPU asleep in turn",
+    ),
+    Case::access(
+        "channel-write-sleep",
+        Some("ioregion-seqpacket-write"),
+        ring(Write, RingDevice::Process, false),
+        "write through a channel, with answer, device and vCPU asleep in turn",
+    ),
+    Case::access(
+        "channel-read-polled",
+        Some("floor-read"),
+        ring(Read, RingDevice::Guest, false).answered(),
+        "the vCPU's side of a read through a channel that is answered at once",
+    ),
+    Case::access(
+        "channel-posted-polled",
+        Some("floor-write"),
+        ring(Write, RingDevice::Guest, true).answered(),
+        "the vCPU's side of a posted write through a channel whose device polls",
+    ),
+    Case::access(
+        "channel-posted",
+        Some("ioregion-seqpacket-posted"),
+        ring(Write, RingDevice::Process, true).in_bursts(1),
+        "posted write through a channel, to a device that sleeps",
+    ),
+    Case::access(
+        "channel-posted-burst16",
+        Some("channel-posted"),
+        ring(Write, RingDevice::Process, true).in_bursts(16),
+        "the same, one of 16 after which the device sleeps again",
     ),
     Case::part(
         "guest-loop",

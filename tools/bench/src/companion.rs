@@ -3,7 +3,7 @@
 //! The other process of a measurement: the device, or whoever takes the CPU.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{bail, ensure, Context, Result};
@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use ioregion_wire::frame::{Command as Frame, Reply, FRAME_SIZE};
 use rustix::process::{set_parent_process_death_signal, Signal};
 use shunt::channel::Endpoint;
+use shunt::ring_channel::RingChannel;
 
 /// What the process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -18,6 +19,8 @@ pub(crate) enum Role {
     /// Reads commands from standard input and answers on standard output, with the number of
     /// commands that came before.
     Device,
+    /// Serves the channel in shared memory on standard input, likewise.
+    RingDevice,
     /// Yields the CPU for ever.
     Yield,
 }
@@ -32,6 +35,11 @@ impl Companion {
         let commands = stdio(end.read_fd().try_clone_to_owned())?;
         let replies = stdio(end.write_fd().try_clone_to_owned())?;
         Self::start(Role::Device, commands, replies)
+    }
+
+    /// Starts a device behind a channel in shared memory.
+    pub(crate) fn ring_device(channel: OwnedFd) -> Result<Self> {
+        Self::start(Role::RingDevice, channel.into(), Stdio::null())
     }
 
     /// Starts a process that yields.
@@ -69,6 +77,7 @@ pub(crate) fn play(role: Role) -> Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("parent death signal")?;
     match role {
         Role::Device => answer(),
+        Role::RingDevice => answer_ring(),
         Role::Yield => loop {
             rustix::thread::sched_yield();
         },
@@ -92,5 +101,18 @@ fn answer() -> Result<()> {
             ensure!(len == FRAME_SIZE, "wrote {len} bytes of a reply");
         }
     }
+    Ok(())
+}
+
+/// The library's device over a channel in shared memory.
+fn answer_ring() -> Result<()> {
+    let channel = io::stdin().as_fd().try_clone_to_owned().context("dup")?;
+    let mut count = 0;
+    let perform = |_: &Frame| {
+        let reply = Reply { data: count };
+        count += 1;
+        reply
+    };
+    RingChannel::open(channel)?.serve(perform)?;
     Ok(())
 }

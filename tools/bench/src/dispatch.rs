@@ -44,6 +44,22 @@ pub(crate) enum Target {
         /// The guest does not wait for writes to complete.
         posted: bool,
     },
+    /// A device behind a channel in shared memory.
+    Ring {
+        /// Which.
+        device: RingDevice,
+        /// The guest does not wait for writes to complete.
+        posted: bool,
+    },
+}
+
+/// The device behind a channel in shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RingDevice {
+    /// A process that sleeps when there is nothing to do.
+    Process,
+    /// The guest itself, see [`Pace::Answered`].
+    Guest,
 }
 
 /// Who else uses the module meanwhile.
@@ -71,6 +87,12 @@ impl Dispatch {
     /// With pauses, so that the device sleeps again after so many accesses.
     pub(crate) const fn in_bursts(self, length: u32) -> Self {
         let pace = Pace::Bursts(length);
+        Self { pace, ..self }
+    }
+
+    /// With answers that are there before the access.
+    pub(crate) const fn answered(self) -> Self {
+        let pace = Pace::Answered;
         Self { pace, ..self }
     }
 

@@ -2,6 +2,7 @@
 
 //! The measured guest: batches of one access over and over, a marker after each batch.
 
+use ioregion_ring::layout::{Layout, CONSUMED_AT};
 use rawguest::{Asm, Mem, Reg, Width};
 
 use crate::sample::{BATCH, BATCHES};
@@ -30,7 +31,13 @@ pub(crate) enum Pace {
     /// With a pause after so many, a divisor of [`BATCH`]: the first of them finds the device
     /// asleep.
     Bursts(u32),
+    /// Each after the guest has stored what a polling device would by then have stored in its
+    /// area of the channel, which the guest sees at [`DEVICE_AREA`].
+    Answered,
 }
+
+/// Where the guest sees the device's area, from the place of the access on.
+pub(crate) const DEVICE_AREA: u16 = 0x2000;
 
 /// What a batch is made of: turns of a loop, each of which does this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +58,16 @@ pub(crate) fn program(operation: Operation, place: u32, pace: Pace, body: Body, 
     let (window, port) = match (operation, pace) {
         (Operation::PortRead, _) => (0, place),
         (_, Pace::Bursts(_)) => (place, PAUSE.into()),
-        (_, Pace::Steady) => (place, 0),
+        (_, Pace::Steady | Pace::Answered) => (place, 0),
     };
     let mut asm = Asm::real(window);
+    if pace == Pace::Answered {
+        asm.mov(Reg::Di, u64::from(DEVICE_AREA) + CONSUMED_AT as u64)
+            .mov(
+                Reg::Si,
+                u64::from(DEVICE_AREA) + Layout::completion(0) as u64,
+            );
+    }
     mark(&mut asm, port);
     for _ in 0..=BATCHES {
         if body != Body::Nothing {
@@ -69,17 +83,28 @@ pub(crate) fn program(operation: Operation, place: u32, pace: Pace, body: Body, 
 
 fn turns(asm: &mut Asm, operation: Operation, pace: Pace, body: Body) {
     let burst = match pace {
-        Pace::Steady => 1,
+        Pace::Steady | Pace::Answered => 1,
         Pace::Bursts(length) => length,
     };
     asm.repeat(BATCH / burst, |turn| {
+        if pace == Pace::Answered {
+            answer(turn);
+        }
         if body == Body::Access {
             (0..burst).for_each(|_| access(turn, operation));
         }
-        if pace != Pace::Steady {
+        if matches!(pace, Pace::Bursts(_)) {
             turn.port_out(Width::Byte);
         }
     });
+}
+
+/// What a polling device stores: it has consumed the accesses so far, and the answer to the next
+/// is there. The value of a read is 0.
+fn answer(asm: &mut Asm) {
+    asm.store(Width::Long, Mem::At(Reg::Di), Reg::Bp)
+        .add_imm(Reg::Bp, 1)
+        .store(Width::Long, Mem::At(Reg::Si), Reg::Bp);
 }
 
 /// The marker's port shares Dx with the port of the loop.

@@ -15,6 +15,7 @@ mod companion;
 mod dispatch;
 mod guest;
 mod module;
+mod polled;
 mod report;
 mod sample;
 mod scheduling;

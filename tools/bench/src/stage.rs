@@ -2,16 +2,19 @@
 
 //! A guest, whoever handles its accesses, and the loop around `KVM_RUN`.
 
+use std::os::fd::AsFd;
+
 use anyhow::{ensure, Context, Result};
 use kvm_ioctls::{IoEventAddress, NoDatamatch, VcpuExit};
 use rawguest::{Machine, Reg, Vcpu};
 use shunt::channel::{self, Endpoint, Transport};
-use shunt::ioregion::{set_region, Bus, Region};
+use shunt::ioregion::{create_channel, set_region, Bus, KvmEnd, Region};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::companion::Companion;
-use crate::dispatch::{Dispatch, Neighbour, Target};
+use crate::dispatch::{Dispatch, Neighbour, RingDevice, Target};
 use crate::guest::{self, Body, Operation, MARKER, PAUSE};
+use crate::polled::Polled;
 use crate::sample::{Sample, ALL, BATCHES};
 use crate::vmm::Vmm;
 use crate::{clock, switches};
@@ -27,6 +30,8 @@ const PIC_MASK: u32 = 0x21;
 /// Where a neighbour's region is.
 const ELSEWHERE: u64 = 0xe000_0000;
 const REGION_SIZE: u64 = 0x100;
+/// Slots of a channel in shared memory: more than a burst has accesses.
+pub(crate) const SLOTS: u32 = 64;
 
 /// Everything that a measurement needs, ready to run.
 pub(crate) struct Stage {
@@ -34,6 +39,7 @@ pub(crate) struct Stage {
     vmm: Vmm,
     companion: Option<Companion>,
     eventfd: Option<EventFd>,
+    polled: Option<Polled>,
     operation: Operation,
     /// Accesses that the program makes, without those that end batches.
     accesses: u32,
@@ -61,12 +67,20 @@ impl Stage {
             Target::Eventfd => Some(eventfd(&machine, place)?),
             _ => None,
         };
+        let polled = match target {
+            Target::Ring {
+                device: RingDevice::Guest,
+                posted,
+            } => Some(Polled::new(&machine, &region(operation, posted))?),
+            _ => None,
+        };
         let program = guest::program(operation, place, pace, body, companion.is_some());
         Ok(Self {
             vcpu: machine.add_vcpu(&program)?,
             vmm,
             companion,
             eventfd,
+            polled,
             operation,
             accesses: if body == Body::Access { ALL } else { 0 },
             _neighbour: neighbour,
@@ -102,6 +116,9 @@ impl Stage {
     }
 
     fn verify(&self) -> Result<()> {
+        if let Some(polled) = &self.polled {
+            return polled.verify(self.accesses.into());
+        }
         let (handled, wanted) = match (&self.companion, &self.eventfd) {
             (Some(_), _) => (self.answer()?, self.wanted_answer()),
             (None, Some(_)) if self.accesses == 0 => return Ok(()),
@@ -156,7 +173,12 @@ fn connect(
         Ok((kvm_end, Companion::device(&device_end)?))
     };
     Ok(match target {
-        Target::InterruptController | Target::Eventfd => (Vmm::Nobody, None),
+        Target::InterruptController
+        | Target::Eventfd
+        | Target::Ring {
+            device: RingDevice::Guest,
+            ..
+        } => (Vmm::Nobody, None),
         Target::Vmm => (Vmm::Alone { handled: 0 }, None),
         Target::Forwarded { posted } => {
             let (channel, device) = channel(Transport::Seqpacket)?;
@@ -167,6 +189,16 @@ fn connect(
             let region = region(operation, posted);
             set_region(machine.fd(), &region, &kvm_end).context("KVM_SET_IOREGION")?;
             (Vmm::Nobody, Some(device))
+        }
+        Target::Ring {
+            device: RingDevice::Process,
+            posted,
+        } => {
+            let channel = create_channel(machine.fd(), SLOTS, 1).context("channel")?;
+            let region = region(operation, posted);
+            set_region(machine.fd(), &region, KvmEnd::Ring(channel.as_fd()))
+                .context("KVM_SET_IOREGION")?;
+            (Vmm::Nobody, Some(Companion::ring_device(channel)?))
         }
     })
 }
