@@ -52,7 +52,10 @@ impl Outcome {
         match event {
             Event::Up => step.now("L1 is up"),
             Event::Step { text } => step.now(text),
-            Event::Line { stream, text } => self.lines.entry(stream).or_default().push(text),
+            Event::Line { stream, text } => {
+                step.now(format!("{stream}: {text}"));
+                self.lines.entry(stream).or_default().push(text);
+            }
             Event::Scenario(mut report) => {
                 let console = self
                     .stream(&format!("{}.console", report.scenario))
@@ -87,6 +90,19 @@ impl Outcome {
             (None, Some(_)) => self.failures.push("L1 did not power off".to_owned()),
         }
     }
+}
+
+/// Why the job of a machine that has ended failed, if L1 said so.
+///
+/// # Errors
+///
+/// The results channel holds something else than events.
+pub(crate) fn reason(machine: &Machine<'_>) -> Result<Option<String>> {
+    let events = Events::open(&machine.results())?.new_ones()?;
+    Ok(events.into_iter().find_map(|event| match event {
+        Event::End { reason, .. } => reason,
+        _ => None,
+    }))
 }
 
 /// Boots the machine; after `limit` it is killed.

@@ -2,6 +2,7 @@
 
 //! Builds the programs that run inside L1: static, so that they need no library there.
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -22,10 +23,16 @@ pub(crate) struct Program {
     pub(crate) path: PathBuf,
 }
 
-/// What we read of cargo's messages.
+/// What we read of cargo's messages: one for each crate that is built or found fresh.
 #[derive(Deserialize)]
 struct Message {
+    target: Option<Target>,
     executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
 }
 
 /// Builds them all, or finds that they are up to date.
@@ -47,21 +54,26 @@ pub(crate) fn build(places: &Places) -> Result<Vec<Program>> {
             &format!("target.{TARGET}.rustflags=['-Ctarget-feature=+crt-static']"),
         ])
         .env_remove("RUSTFLAGS")
-        .stderr(Stdio::inherit());
+        .stdout(Stdio::piped());
     for package in PACKAGES {
         command.args(["--package", package]);
     }
-    let output = command.output().context("starting cargo")?;
-    ensure!(output.status.success(), "the programs for L1 do not build");
+    let mut cargo = command.spawn().context("starting cargo")?;
+    let messages = cargo.stdout.take().context("no stdout")?;
     let mut programs = Vec::new();
-    for line in String::from_utf8(output.stdout)?.lines() {
-        let message: Message = serde_json::from_str(line).context("cargo's messages")?;
+    for line in BufReader::new(messages).lines() {
+        let message: Message = serde_json::from_str(&line?).context("cargo's messages")?;
+        if let Some(target) = message.target {
+            step.now(target.name);
+        }
         if let Some(path) = message.executable {
             let name = path.file_name().context("no name")?;
             let name = name.to_string_lossy().into_owned();
             programs.push(Program { name, path });
         }
     }
+    let status = cargo.wait().context("waiting for cargo")?;
+    ensure!(status.success(), "the programs for L1 do not build");
     step.done();
     Ok(programs)
 }

@@ -17,10 +17,10 @@ const CONSOLE: &str = "/dev/ttyS0";
 
 const HINT: &str = "
 This is L1. Leave with `exit`; Ctrl-A X ends QEMU. To try:
+  (sleep 1; shunt-blk --connect /tmp/disk.sock --image /images/root.ext4) &
   shunt-vmm --kernel /images/vmlinux --memory 128 \\
       --cmdline 'console=ttyS0 panic=-1 root=/dev/vda rw init=/init shunt.guest=shell' \\
-      --disk socket=/tmp/disk.sock,dispatch=ioregion &
-  shunt-blk --connect /tmp/disk.sock --image /images/root.ext4
+      --disk socket=/tmp/disk.sock,dispatch=ioregion --report /tmp/report.json
   selftests          bench          dmesg | tail          lsmod
 ";
 

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure, Context, Result};
 use l1::event::Event;
 use l1::scenario::{GuestReport, Kill, Report, Scenario};
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
 
 use crate::guest::{self, Devices, Place};
 use crate::image;
@@ -109,7 +111,7 @@ impl<'a> Attempt<'a> {
             .stderr(Stdio::piped())
             .spawn()
             .context("starting shunt-vmm")?;
-        let watched = self.watch(&mut vmm, start + GUEST_TIME, results);
+        let watched = self.watch(&mut vmm, results);
         if watched.is_err() {
             vmm.kill().context("killing the VMM")?;
         }
@@ -136,10 +138,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// Sends on and acts on what VMM and guest print, until both outputs end.
-    fn watch(&mut self, vmm: &mut Child, deadline: Instant, results: &Results) -> Result<()> {
+    fn watch(&mut self, vmm: &mut Child, results: &Results) -> Result<()> {
         let console = vmm.stdout.take().context("no stdout")?;
         let words = vmm.stderr.take().context("no stderr")?;
         let (to_us, seen) = mpsc::channel();
+        let (over, when_over) = mpsc::channel();
+        let pid = vmm.id();
         let name = self.scenario.name;
         thread::scope(|scope| {
             let tell = to_us.clone();
@@ -154,36 +158,39 @@ impl<'a> Attempt<'a> {
                     let _ = to_us.send(Seen::Vmm(line.to_owned()));
                 })
             });
-            let outcome = self.follow(&seen, deadline);
+            let watchdog = scope.spawn(move || kill_late(pid, &when_over));
+            let outcome = self.follow(&seen);
+            drop(over);
             if outcome.is_err() {
                 // Ends both outputs, and with them the threads of this scope.
                 vmm.kill().context("killing the VMM")?;
             }
-            outcome
+            match watchdog.join() {
+                Ok(true) => bail!("the guest did not end within {GUEST_TIME:?}"),
+                Ok(false) => outcome,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
         })
     }
 
-    fn follow(&mut self, seen: &Receiver<Seen>, deadline: Instant) -> Result<()> {
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match seen.recv_timeout(left) {
-                Ok(Seen::Console(line)) => {
+    /// Acts on each line until both outputs have ended.
+    fn follow(&mut self, seen: &Receiver<Seen>) -> Result<()> {
+        while let Ok(line) = seen.recv() {
+            match line {
+                Seen::Console(line) => {
                     if let Some(message) = line.strip_prefix(MARK) {
                         self.guest_says(message)?;
                     }
                 }
-                Ok(Seen::Vmm(line)) => {
+                Seen::Vmm(line) => {
                     if self.scenario.is_remote() && guest::is_listening(&line) {
                         self.report.device_uid = Some(self.devices.start()?);
                     }
                     self.last_words = line;
                 }
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) => {
-                    bail!("the guest did not end within {GUEST_TIME:?}")
-                }
             }
         }
+        Ok(())
     }
 
     fn guest_says(&mut self, message: &str) -> Result<()> {
@@ -207,4 +214,15 @@ impl<'a> Attempt<'a> {
         }
         Ok(())
     }
+}
+
+/// Kills the VMM unless it is over in time; whether it had to. That wakes whoever waits for
+/// the guest, or for the device process that serves it.
+fn kill_late(vmm: u32, over: &Receiver<()>) -> bool {
+    let is_late = over.recv_timeout(GUEST_TIME) == Err(RecvTimeoutError::Timeout);
+    if is_late {
+        // Nobody has waited for the process yet, so its id is still its own.
+        let _ = kill(Pid::from_raw(vmm as i32), Signal::SIGKILL);
+    }
+    is_late
 }

@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use l1::job::Job;
 
-use super::{find, Lab};
+use super::{find, verdict, Lab};
+use crate::boot::reason;
 use crate::qemu::{Console, Machine};
 
 /// Which guest.
@@ -44,5 +45,6 @@ fn attend(lab: &Lab, job: &Job, cpus: u32) -> Result<bool> {
     };
     eprintln!("Ctrl-A X ends QEMU.");
     let status = machine.command()?.status().context("starting QEMU")?;
-    Ok(status.success())
+    let reason = reason(&machine)?;
+    Ok(verdict(reason.as_slice()) && status.success())
 }
