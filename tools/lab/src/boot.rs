@@ -15,7 +15,7 @@ use l1::scenario::Report;
 use wait_timeout::ChildExt;
 
 use crate::klog;
-use crate::progress::Step;
+use crate::progress::{print, Step};
 use crate::qemu::Machine;
 
 /// How often we look for new events, for the user's eyes only.
@@ -62,7 +62,7 @@ impl Outcome {
                     .join("\n");
                 report.failures.extend(klog::complaint("L2", &console));
                 let verdict = report.failures.first().map_or("ok", String::as_str);
-                step.print(&format!(
+                print(&format!(
                     "{:9.1} s  {}: {verdict}",
                     report.seconds, report.scenario
                 ));
@@ -111,7 +111,7 @@ pub(crate) fn reason(machine: &Machine<'_>) -> Result<Option<String>> {
 ///
 /// QEMU cannot be started, or a log cannot be written. All else is in the [`Outcome`].
 pub(crate) fn boot(machine: &Machine<'_>, name: &str, limit: Duration) -> Result<Outcome> {
-    let step = Step::start(format!("{name} in L1 ({} CPUs)", machine.cpus));
+    let step = Step::start(format!("{name} (L1 with {} CPU)", machine.cpus));
     for old in [machine.log(), machine.results()] {
         fs::write(&old, "").with_context(|| old.display().to_string())?;
     }

@@ -8,7 +8,9 @@ pub(crate) mod interactive;
 pub(crate) mod run;
 pub(crate) mod test;
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -89,35 +91,83 @@ impl Lab {
         }
     }
 
-    /// Boots the guests of these scenarios, as many CPUs at a time as they ask for, with
-    /// logs and `report.json` in the directory `name`.
+    /// Boots the guests of these scenarios, side by side in as many L1s as this machine has
+    /// CPUs for, with logs and `report.json` in the directory `name`.
     ///
     /// # Errors
     ///
     /// L1 cannot be booted or a result cannot be written.
-    pub(crate) fn guests(&self, name: &str, scenarios: &[&Scenario]) -> Result<Guests> {
+    pub(crate) fn guests(&self, name: &str, scenarios: &[&'static Scenario]) -> Result<Guests> {
         let mut guests = Guests::default();
-        for cpus in [1, 2] {
-            let alike = scenarios.iter().filter(|scenario| scenario.cpus == cpus);
-            let alike: Vec<&Scenario> = alike.copied().collect();
-            if alike.is_empty() {
-                continue;
-            }
-            let directory = self.places.out(&format!("{name}/{cpus}cpu"))?;
-            let names = alike.iter().map(|scenario| scenario.name.to_owned());
-            let job = Job::Scenarios(names.collect());
-            let limit = GUEST * alike.len() as u32;
-            let outcome = boot(&self.machine(&job, cpus, &directory), "guests", limit)?;
-            guests
-                .reports
-                .extend(report::judge(&alike, &outcome, self.images.files));
-            guests.failures.extend(outcome.failures);
+        for (cpus, group) in groups(scenarios, parallelism()) {
+            guests.take(self.shares(name, cpus, &group)?);
         }
+        let place = |report: &Report| scenarios.iter().position(|s| s.name == report.scenario);
+        guests.reports.sort_by_key(place);
         let json = serde_json::to_string_pretty(&guests.reports)?;
         let path = self.places.out(name)?.join("report.json");
         out::write(&path, &format!("{json}\n"))?;
         Ok(guests)
     }
+
+    /// One L1 for each share of the scenarios, all at the same time.
+    fn shares(&self, name: &str, cpus: u32, shares: &[Share]) -> Result<Guests> {
+        thread::scope(|scope| {
+            let start = |(number, share): (usize, &'_ Share)| {
+                let share = share.clone();
+                scope.spawn(move || {
+                    let directory = self.places.out(&format!("{name}/{cpus}cpu-{number}"))?;
+                    self.share(&directory, cpus, &share)
+                })
+            };
+            let threads: Vec<_> = shares.iter().enumerate().map(start).collect();
+            let mut guests = Guests::default();
+            for thread in threads {
+                match thread.join() {
+                    Ok(result) => guests.take(result?),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            Ok(guests)
+        })
+    }
+
+    fn share(&self, directory: &Path, cpus: u32, share: &Share) -> Result<Guests> {
+        let names: Vec<String> = share.iter().map(|s| s.name.to_owned()).collect();
+        let title = format!("guests {}", names.join(", "));
+        let job = Job::Scenarios(names);
+        let limit = GUEST * share.len() as u32;
+        let outcome = boot(&self.machine(&job, cpus, directory), &title, limit)?;
+        Ok(Guests {
+            reports: report::judge(share, &outcome, self.images.files),
+            failures: outcome.failures,
+        })
+    }
+}
+
+/// Scenarios that one L1 runs one after the other.
+type Share = Vec<&'static Scenario>;
+
+/// How many processors this machine has.
+fn parallelism() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The scenarios by CPUs, those dealt out to as many L1s as `processors` can run at once.
+fn groups(scenarios: &[&'static Scenario], processors: usize) -> BTreeMap<u32, Vec<Share>> {
+    let mut by_cpus: BTreeMap<u32, Share> = BTreeMap::new();
+    for scenario in scenarios {
+        by_cpus.entry(scenario.cpus).or_default().push(scenario);
+    }
+    let deal = |(cpus, all): (u32, Share)| {
+        let hands = (processors / cpus as usize).clamp(1, all.len());
+        let mut shares = vec![Share::new(); hands];
+        for (number, scenario) in all.into_iter().enumerate() {
+            shares[number % hands].push(scenario);
+        }
+        (cpus, shares)
+    };
+    by_cpus.into_iter().map(deal).collect()
 }
 
 /// What became of a set of guests.
@@ -127,6 +177,13 @@ pub(crate) struct Guests {
     pub(crate) reports: Vec<Report>,
     /// What was wrong with the L1s that they ran in.
     pub(crate) failures: Vec<String>,
+}
+
+impl Guests {
+    fn take(&mut self, other: Self) {
+        self.reports.extend(other.reports);
+        self.failures.extend(other.failures);
+    }
 }
 
 /// The scenario of this name.
@@ -147,4 +204,27 @@ pub(crate) fn verdict(failures: &[String]) -> bool {
         eprintln!("lab: {failure}");
     }
     failures.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_is_dealt_once() {
+        let all: Vec<&'static Scenario> = SCENARIOS.iter().collect();
+        for processors in [1, 2, 3, 64] {
+            let mut dealt: Vec<&str> = Vec::new();
+            for (cpus, shares) in groups(&all, processors) {
+                assert!(shares.len() == 1 || shares.len() * cpus as usize <= processors);
+                assert!(shares.iter().all(|share| !share.is_empty()));
+                let flat = shares.iter().flatten();
+                dealt.extend(flat.inspect(|s| assert_eq!(s.cpus, cpus)).map(|s| s.name));
+            }
+            dealt.sort_unstable();
+            let mut names: Vec<&str> = all.iter().map(|scenario| scenario.name).collect();
+            names.sort_unstable();
+            assert_eq!(dealt, names);
+        }
+    }
 }

@@ -4,9 +4,13 @@
 
 use std::borrow::Cow;
 use std::io::{stderr, IsTerminal};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// The steps that run now, a spinner for each.
+static RUNNING: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// A step of the work: a spinner on a terminal, and one line when it is done.
 pub(crate) struct Step {
@@ -20,7 +24,7 @@ impl Step {
     pub(crate) fn start(name: impl Into<Cow<'static, str>>) -> Self {
         let name = name.into();
         let bar = if stderr().is_terminal() {
-            let bar = ProgressBar::new_spinner();
+            let bar = RUNNING.add(ProgressBar::new_spinner());
             if let Ok(style) =
                 ProgressStyle::with_template("{spinner} {elapsed:>4} {prefix}: {msg}")
             {
@@ -41,15 +45,15 @@ impl Step {
         self.bar.set_message(what);
     }
 
-    /// Prints a line above the spinner.
-    pub(crate) fn print(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
-    }
-
     /// The step is over.
     pub(crate) fn done(self) {
         let seconds = self.start.elapsed().as_secs_f64();
         self.bar.finish_and_clear();
-        eprintln!("{seconds:7.1} s  {}", self.name);
+        print(&format!("{seconds:7.1} s  {}", self.name));
     }
+}
+
+/// Prints a line above the spinners.
+pub(crate) fn print(line: &str) {
+    RUNNING.suspend(|| eprintln!("{line}"));
 }

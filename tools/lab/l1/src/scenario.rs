@@ -111,6 +111,12 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "ioregion-ring",
+        options: &["channel=ring"],
+        in_run: true,
+        ..PLAIN
+    },
+    Scenario {
         name: "ioregion-stream",
         options: &["channel=stream"],
         ..PLAIN
@@ -124,6 +130,12 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ioregion-posted-kill",
         options: &["posted=on"],
+        kills: KILLS,
+        ..PLAIN
+    },
+    Scenario {
+        name: "ioregion-ring-kill",
+        options: &["channel=ring"],
         kills: KILLS,
         ..PLAIN
     },

@@ -14,6 +14,7 @@ const NAMES: &[(i64, &str)] = &[
     (libc::SYS_epoll_wait, "epoll_wait"),
     (libc::SYS_read, "read"),
     (libc::SYS_write, "write"),
+    (libc::SYS_ioctl, "ioctl"),
     (libc::SYS_recvfrom, "recvfrom"),
     (libc::SYS_recvmsg, "recvmsg"),
     (libc::SYS_sendto, "sendto"),
