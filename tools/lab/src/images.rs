@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{ensure, Context, Result};
+use l1::digest;
 use walkdir::WalkDir;
 
 use crate::companion;
-use crate::digest;
 use crate::modules;
 use crate::out::{self, Places};
 use crate::progress::Step;
@@ -154,7 +154,8 @@ fn payload(places: &Places) -> Result<Vec<(String, PathBuf)>> {
 fn list_checksums(files: &[(String, PathBuf)]) -> Result<String> {
     let mut list = String::new();
     for (name, source) in files {
-        list.push_str(&format!("{}  {name}\n", digest::of_file(source)?));
+        let digest = digest::of_file(source).with_context(|| source.display().to_string())?;
+        list.push_str(&format!("{digest}  {name}\n"));
     }
     Ok(list)
 }

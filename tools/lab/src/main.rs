@@ -8,7 +8,6 @@
 
 mod boot;
 mod companion;
-mod digest;
 mod images;
 mod jobs;
 mod klog;

@@ -14,9 +14,8 @@ use std::process::Command;
 
 use anyhow::{ensure, Context, Result};
 use cpio::newc::{self, ModeFileType};
+use l1::digest::hex;
 use sha2::{Digest, Sha256};
-
-use crate::digest::hex;
 
 /// One entry of a tree.
 enum Node {

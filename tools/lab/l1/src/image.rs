@@ -3,12 +3,12 @@
 //! Judges a guest's disk image from outside, after the guest is gone: the file
 //! system's structure, the files it was made with, the files the guest wrote.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{ensure, Context, Result};
+use l1::digest;
 use l1::scenario::{GuestReport, ImageReport};
 use sha2::{Digest, Sha256};
 
@@ -27,7 +27,7 @@ pub(crate) fn check(image: &Path, dump: &Path, guest: &GuestReport) -> Result<Im
     let original = fs::read_to_string(MANIFEST).context(MANIFEST)?;
     let written = dump.join("written/manifest");
     let written = fs::read_to_string(written).context("the written files' manifest")?;
-    let seal = hex(&Sha256::digest(written.as_bytes()));
+    let seal = digest::hex(&Sha256::digest(written.as_bytes()));
     ensure!(
         seal == guest.manifest,
         "the manifest of the written files has SHA-256 {seal}, the guest wrote {}",
@@ -46,10 +46,7 @@ fn verify(directory: &Path, list: &str) -> Result<u64> {
         let (expected, name) = line
             .split_once("  ")
             .with_context(|| format!("not a line of sha256sum: {line:?}"))?;
-        let mut file = File::open(directory.join(name)).with_context(|| name.to_owned())?;
-        let mut hasher = Sha256::new();
-        io::copy(&mut file, &mut hasher).with_context(|| name.to_owned())?;
-        let found = hex(&hasher.finalize());
+        let found = digest::of_file(&directory.join(name)).with_context(|| name.to_owned())?;
         ensure!(
             found == expected,
             "{name} has SHA-256 {found}, should have {expected}"
@@ -57,10 +54,6 @@ fn verify(directory: &Path, list: &str) -> Result<u64> {
         verified += 1;
     }
     Ok(verified)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Runs a checker that must succeed; its output is the reason when it does not.

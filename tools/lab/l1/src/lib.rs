@@ -7,6 +7,7 @@
 //! The guests that a job may boot are the rows of [`scenario`].
 #![forbid(unsafe_code)]
 
+pub mod digest;
 pub mod event;
 pub mod job;
 pub mod scenario;
