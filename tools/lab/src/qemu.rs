@@ -73,7 +73,9 @@ impl Machine<'_> {
     ///
     /// Its log cannot be created.
     pub(crate) fn command(&self) -> Result<Command> {
-        let mut command = Command::new(QEMU);
+        // Whatever ends the lab must not leave a QEMU behind.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", QEMU]);
         let log = self.qemu_log();
         command
             .stderr(File::create(&log).with_context(|| log.display().to_string())?)
