@@ -49,7 +49,11 @@ pub(crate) fn prepare(cache: &Cache) -> Result<()> {
         ])
         .args(["sh", VERSION])
         .arg(&partial)
-        .env("CARGO_TARGET_DIR", partial.join("target"));
+        .env("CARGO_TARGET_DIR", partial.join("target"))
+        // It runs for seconds per kernel: its own build is what takes time.
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
     stepped(&mut command, &cache.path("bindgen/build.log"), &step)?;
     crate::cache::remove(&partial.join("target"))?;
     let home = cache.path("bindgen").join(VERSION);
