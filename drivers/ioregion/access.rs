@@ -63,11 +63,12 @@ pub(crate) fn attempt(vm: &Vm, vcpu: &mut Vcpu, io: &mut Io<'_>) -> bool {
     let Some(mut access) = Access::begin(vm, io).filter(Access::is_fast) else {
         return false;
     };
+    let mut caller = Caller::of(io, &mut vcpu.spin);
     // What an access of several pieces has read would be lost with this attempt.
-    let is_whole = access
+    let whole = access
         .next_piece(io)
-        .is_some_and(|piece| piece.bytes == io.total_size());
-    let is_complete = is_whole && access.advance(io, &mut vcpu.spin).is_ok();
+        .filter(|piece| piece.bytes == io.total_size());
+    let is_complete = whole.is_some_and(|piece| access.exchange(&piece, io, &mut caller).is_ok());
     if !is_complete {
         vcpu.begun = Some(access);
     }
@@ -139,19 +140,18 @@ impl Access {
             true => (Width::Byte, left),
             false => pieces::first(addr, left).map(|width| (width, width.bytes()))?,
         };
-        let value = io.load(self.done, bytes);
+        let operation = match io.is_write() {
+            true => Operation::Write(io.load(self.done, bytes)),
+            false => Operation::Read,
+        };
         Some(Piece {
-            command: self.region.command(addr, width, io.is_write(), value),
+            command: self.region.command(addr, width, operation),
             bytes,
         })
     }
 
     fn advance(&mut self, io: &mut Io<'_>, spin: &mut Spin) -> Result<(), Stop> {
-        let mut caller = Caller {
-            index: io.vcpu_index(),
-            spin,
-            may_wait: io.may_wait(),
-        };
+        let mut caller = Caller::of(io, spin);
         while self.done < io.total_size() {
             let piece = self.next_piece(io).ok_or(Stop::Failed(EINVAL))?;
             self.exchange(&piece, io, &mut caller)?;

@@ -21,7 +21,10 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use kvm_ext::PeerFile;
+use kvm_ext::{
+    Io,
+    PeerFile, //
+};
 
 pub(crate) use frames::FrameChannel;
 pub(crate) use ring::RingChannel;
@@ -47,6 +50,16 @@ pub(crate) struct Caller<'a> {
     pub(crate) spin: &'a mut Spin,
     /// It may sleep.
     pub(crate) may_wait: bool,
+}
+
+impl<'a> Caller<'a> {
+    pub(crate) fn of(io: &Io<'_>, spin: &'a mut Spin) -> Self {
+        Self {
+            index: io.vcpu_index(),
+            spin,
+            may_wait: io.may_wait(),
+        }
+    }
 }
 
 /// Where the accesses of a region go.

@@ -50,17 +50,16 @@ impl Region {
         &self.channel
     }
 
-    /// The command for one piece of an access; `value` is what a write carries.
-    pub(crate) fn command(&self, addr: u64, width: Width, is_write: bool, value: u64) -> Command {
-        let is_doorbell = self.spec.range.is_empty();
+    /// The command for one piece of an access. That of a doorbell is the same whatever is written.
+    pub(crate) fn command(&self, addr: u64, width: Width, operation: Operation) -> Command {
+        let (width, operation) = match self.is_doorbell() {
+            true => (Width::Byte, Operation::Write(0)),
+            false => (width, operation),
+        };
         Command {
-            operation: match (is_write, is_doorbell) {
-                (false, _) => Operation::Read,
-                (true, false) => Operation::Write(value),
-                (true, true) => Operation::Write(0),
-            },
-            width: if is_doorbell { Width::Byte } else { width },
-            expects_reply: !(is_write && self.spec.posted_writes),
+            operation,
+            width,
+            expects_reply: operation == Operation::Read || !self.spec.posted_writes,
             user_data: self.user_data,
             offset: addr - self.spec.range.start(),
         }

@@ -46,6 +46,8 @@ pub const MAX_VCPUS: usize = 1024;
 pub struct Layout {
     slots: usize,
     vcpus: usize,
+    /// Offset of slot 0.
+    ring: usize,
 }
 
 /// Dimensions that a channel cannot have.
@@ -71,6 +73,7 @@ impl Layout {
             true => Ok(Self {
                 slots: slots as usize,
                 vcpus: vcpus as usize,
+                ring: PAGE + pages(vcpus as usize * LINE),
             }),
             false => Err(BadLayout { slots, vcpus }),
         }
@@ -90,7 +93,7 @@ impl Layout {
 
     /// Bytes of the kernel's area, whole pages.
     pub const fn kernel_area(&self) -> usize {
-        self.ring() + pages(self.slots * LINE)
+        self.ring + pages(self.slots * LINE)
     }
 
     /// Bytes of the device's area, whole pages.
@@ -115,11 +118,7 @@ impl Layout {
     /// more than the position of the access that it holds.
     #[inline]
     pub const fn slot(&self, position: u64) -> usize {
-        self.ring() + (position as usize & (self.slots - 1)) * LINE
-    }
-
-    const fn ring(&self) -> usize {
-        PAGE + pages(self.vcpus * LINE)
+        self.ring + (position as usize & (self.slots - 1)) * LINE
     }
 }
 

@@ -175,10 +175,12 @@ impl Reply {
     }
 }
 
+#[inline]
 fn put_u64(frame: &mut [u8; FRAME_SIZE], at: usize, value: u64) {
     frame[at..at + 8].copy_from_slice(&value.to_ne_bytes());
 }
 
+#[inline]
 fn get_u64(frame: &[u8; FRAME_SIZE], at: usize) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&frame[at..at + 8]);

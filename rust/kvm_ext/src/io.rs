@@ -86,6 +86,7 @@ impl<'a> Io<'a> {
 
     /// `width` bytes of a write, `at` bytes into the access, zero-extended. 0 if they are not
     /// all inside.
+    #[inline]
     pub fn load(&self, at: usize, width: usize) -> u64 {
         let mut value = [0; 8];
         if let (Some(to), Some(from)) = (value.get_mut(..width), self.bytes(at, width)) {
@@ -96,6 +97,7 @@ impl<'a> Io<'a> {
 
     /// Stores `width` bytes of what a read yields, `at` bytes into the access. Does nothing if
     /// they are not all inside.
+    #[inline]
     pub fn store(&mut self, at: usize, width: usize, value: u64) {
         if let (Some(from), Some(to)) =
             (value.to_ne_bytes().get(..width), self.bytes_mut(at, width))
@@ -114,6 +116,7 @@ impl<'a> Io<'a> {
         }
     }
 
+    #[inline]
     fn bytes(&self, at: usize, width: usize) -> Option<&[u8]> {
         if at.checked_add(width)? > self.total_size() {
             return None;
@@ -124,6 +127,7 @@ impl<'a> Io<'a> {
         Some(unsafe { slice::from_raw_parts(self.raw.data.add(at), width) })
     }
 
+    #[inline]
     fn bytes_mut(&mut self, at: usize, width: usize) -> Option<&mut [u8]> {
         if at.checked_add(width)? > self.total_size() {
             return None;

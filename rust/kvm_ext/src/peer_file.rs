@@ -69,6 +69,7 @@ impl PeerFile {
     /// # Errors
     ///
     /// `EAGAIN` if nothing is there; else as `read(2)`.
+    #[inline]
     pub fn read(&self, buf: &mut [u8]) -> Result<usize> {
         // SAFETY: The file is valid, and so is the buffer for its length.
         let n = unsafe { ffi::shunt_file_read(self.as_ptr(), buf.as_mut_ptr().cast(), buf.len()) };
@@ -81,6 +82,7 @@ impl PeerFile {
     ///
     /// `EAGAIN` if there is no room; `EPIPE` or `ECONNRESET` if the peer is gone; else as
     /// `write(2)`.
+    #[inline]
     pub fn write(&self, buf: &[u8]) -> Result<usize> {
         // SAFETY: The file is valid, and so is the buffer for its length.
         let n = unsafe { ffi::shunt_file_write(self.as_ptr(), buf.as_ptr().cast(), buf.len()) };
@@ -88,6 +90,7 @@ impl PeerFile {
     }
 
     /// Whether a read would yield something: bytes, the end of the file, or an error.
+    #[inline]
     pub fn is_readable(&self) -> bool {
         // SAFETY: The file is valid.
         unsafe { ffi::shunt_file_readable(self.as_ptr()) }
@@ -98,16 +101,19 @@ impl PeerFile {
     /// # Errors
     ///
     /// `EINTR`: a signal is pending. `ENOMEM`.
+    #[inline]
     pub fn wait(&self, changes: &Changes, seen: u32) -> Result {
         // SAFETY: The counter and the file are valid.
         let r = unsafe { ffi::shunt_wait(changes.as_ptr(), seen, self.as_ptr(), self.is_write()) };
         to_result(r)
     }
 
+    #[inline]
     fn is_write(&self) -> bool {
         self.direction == Direction::Write
     }
 
+    #[inline]
     fn as_ptr(&self) -> *mut c_void {
         self.file.as_ptr().cast()
     }

@@ -30,9 +30,12 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `ring` holds a reference, and its areas have the sizes of `layout`.
+/// `ring` holds a reference; `kernel` and `device` are its areas, which stay where they are as long
+/// as it, and have the sizes of `layout`.
 pub struct SharedRing {
     ring: NonNull<ffi::ShuntRing>,
+    kernel: *mut u64,
+    device: *mut u64,
     layout: Layout,
 }
 
@@ -61,7 +64,14 @@ impl SharedRing {
         };
         // INVARIANT: It was just allocated, with these sizes and one reference.
         let ring = NonNull::new(ring).ok_or(ENOMEM)?;
-        Ok(Self { ring, layout })
+        Ok(Self {
+            ring,
+            // SAFETY: The ring is valid.
+            kernel: unsafe { ffi::shunt_ring_kernel_area(ring.as_ptr()) }.cast(),
+            // SAFETY: The ring is valid.
+            device: unsafe { ffi::shunt_ring_device_area(ring.as_ptr()) }.cast(),
+            layout,
+        })
     }
 
     /// The dimensions.
@@ -97,8 +107,7 @@ impl SharedRing {
     #[inline]
     pub fn kernel_area(&self) -> Area<'_> {
         Area {
-            // SAFETY: The ring is valid by the type invariant.
-            start: unsafe { ffi::shunt_ring_kernel_area(self.ring.as_ptr()) }.cast(),
+            start: self.kernel,
             size: self.layout.kernel_area(),
             _ring: self,
         }
@@ -108,8 +117,7 @@ impl SharedRing {
     #[inline]
     pub fn device_area(&self) -> Area<'_> {
         Area {
-            // SAFETY: The ring is valid by the type invariant.
-            start: unsafe { ffi::shunt_ring_device_area(self.ring.as_ptr()) }.cast(),
+            start: self.device,
             size: self.layout.device_area(),
             _ring: self,
         }
