@@ -124,7 +124,7 @@ impl Machine<'_> {
 
     /// A WARN is printed at level 4, which `quiet` would hide from the scan of the log.
     /// KVM polls for a while before a halted guest sleeps; under TCG that takes the CPU away
-    /// from the device that the guest waits for, and makes a guest take three times as long.
+    /// from the device that the guest waits for, and makes a guest take longer.
     fn cmdline(&self) -> String {
         let level = match self.console {
             Console::File => 7,
