@@ -21,7 +21,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// How many lines a build prints, until one was counted here.
-const LINES: u64 = 2_500;
+const LINES: u64 = 2_100;
 
 /// Marks a build tree that began as a copy.
 const SEEDED: &str = "seeded";
