@@ -16,7 +16,7 @@
 
 /* KVM_CHECK_EXTENSION on a VM: IOREGIONFD_API_VERSION when ioregion.ko is loaded, else 0. */
 #define KVM_CAP_IOREGIONFD		0x10f8
-#define IOREGIONFD_API_VERSION		1
+#define IOREGIONFD_API_VERSION		2
 
 /* VM ioctl: add a region, or remove it with KVM_IOREGION_DEASSIGN. */
 #define KVM_SET_IOREGION		_IOW(0xAE, 0xf8, struct kvm_ioregion)
@@ -36,7 +36,57 @@ struct kvm_ioregion {
 	__s32 read_fd;		/* KVM reads replies here */
 	__s32 write_fd;		/* KVM writes commands here */
 	__u32 flags;
-	__u8 pad[28];		/* zero */
+	__u32 timeout_ms;	/* a device that takes longer has failed; 0: it may take for ever */
+	__u8 pad[24];		/* zero */
+};
+
+/*
+ * VM ioctl: rules for a region that is there, in place of those that it has.
+ *
+ * An access that a rule matches is complete without the device: at exactly the
+ * rule's offset, of exactly its size, in a direction of its flags, and with its
+ * datamatch. Any other goes to the device. A doorbell region takes no rules.
+ */
+#define KVM_SET_IOREGION_RULES		_IOW(0xAE, 0xfc, struct kvm_ioregion_rules)
+
+/* Most rules of a region, and most bytes of a region with registers. */
+#define KVM_IOREGION_MAX_RULES		64
+#define KVM_IOREGION_MAX_REGISTERS	65536
+
+/* A read loads the register at `offset`, a write stores it. */
+#define KVM_IOREGION_RULE_PLAIN		0
+/* A write clears the bits that are set in its data in the register at `target`. */
+#define KVM_IOREGION_RULE_W1C		1
+/* A write signals the eventfd `fd`; or, if `fd` is -1, goes to the device as a posted write. */
+#define KVM_IOREGION_RULE_DOORBELL	2
+
+#define KVM_IOREGION_RULE_READ		(1U << 0)	/* matches reads; plain only */
+#define KVM_IOREGION_RULE_WRITE		(1U << 1)	/* matches writes */
+#define KVM_IOREGION_RULE_DATAMATCH	(1U << 2)	/* only writes of `datamatch`; doorbell only */
+
+struct kvm_ioregion_rule {
+	__u32 offset;		/* in the region, a multiple of size */
+	__u32 size;		/* bytes: 1, 2, 4 or 8 */
+	__u32 kind;		/* KVM_IOREGION_RULE_PLAIN, _W1C, _DOORBELL */
+	__u32 flags;		/* KVM_IOREGION_RULE_READ, _WRITE, _DATAMATCH */
+	__u32 target;		/* W1C: offset of the register, a multiple of size; else 0 */
+	__s32 fd;		/* doorbell: an eventfd, or -1; else -1 */
+	__u64 datamatch;	/* 0 without KVM_IOREGION_RULE_DATAMATCH */
+};
+
+struct kvm_ioregion_rules {
+	__u64 guest_paddr;	/* the region, as it was set */
+	__u64 memory_size;
+	/*
+	 * The registers of plain and W1C rules: memory of the caller, memory_size
+	 * bytes from a page boundary on, shared with the device process. KVM pins
+	 * its pages. 0 if no rule needs it.
+	 */
+	__u64 registers;
+	__u64 rules;		/* address of nr_rules struct kvm_ioregion_rule */
+	__u32 nr_rules;		/* 0 removes all rules */
+	__u32 flags;		/* KVM_IOREGION_PIO as of the region, else zero */
+	__u8 pad[24];		/* zero */
 };
 
 #define IOREGIONFD_CMD_READ		0

@@ -118,7 +118,7 @@ impl Spec {
         if arg.flags & !KNOWN != 0 {
             return Err(BadSpec::Flags(arg.flags & !KNOWN));
         }
-        if arg.pad != [0; 28] {
+        if arg.pad != [0; 24] {
             return Err(BadSpec::Padding);
         }
         let bus = match arg.flags & KVM_IOREGION_PIO {
@@ -169,7 +169,7 @@ mod tests {
             (arg(0, 8, 16), BadSpec::Flags(16)),
             (
                 KvmIoregion {
-                    pad: [1; 28],
+                    pad: [1; 24],
                     ..arg(0, 8, 0)
                 },
                 BadSpec::Padding,

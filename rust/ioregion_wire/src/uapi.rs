@@ -12,7 +12,7 @@ use zerocopy_derive::{
 /// `KVM_CHECK_EXTENSION` number; the answer is [`API_VERSION`] when `ioregion.ko` is loaded.
 pub const KVM_CAP_IOREGIONFD: u32 = 0x10f8;
 /// `IOREGIONFD_API_VERSION`: what the capability check answers.
-pub const API_VERSION: u32 = 1;
+pub const API_VERSION: u32 = 2;
 
 /// Type byte of KVM's ioctls, `KVMIO`.
 pub const KVMIO: u32 = 0xAE;
@@ -48,6 +48,31 @@ pub const IOREGION_CHANNEL_NO_VCPU: u32 = u32::MAX;
 /// Offset at which a channel's device area is mapped.
 pub const IOREGION_CHANNEL_DEVICE_AREA: u64 = 1 << 30;
 
+/// Number byte of `KVM_SET_IOREGION_RULES`.
+pub const KVM_SET_IOREGION_RULES_NR: u32 = 0xfc;
+/// The whole ioctl number: `_IOW(KVMIO, 0xfc, struct kvm_ioregion_rules)`.
+pub const KVM_SET_IOREGION_RULES: u32 = (1 << 30)
+    | ((size_of::<KvmIoregionRules>() as u32) << 16)
+    | (KVMIO << 8)
+    | KVM_SET_IOREGION_RULES_NR;
+/// Most rules of a region.
+pub const KVM_IOREGION_MAX_RULES: usize = 64;
+/// Most bytes of a region with registers.
+pub const KVM_IOREGION_MAX_REGISTERS: u64 = 65536;
+/// [`KvmIoregionRule::kind`]: a read loads the register at `offset`, a write stores it.
+pub const KVM_IOREGION_RULE_PLAIN: u32 = 0;
+/// [`KvmIoregionRule::kind`]: a write clears the bits that are set in its data in the register
+/// at `target`.
+pub const KVM_IOREGION_RULE_W1C: u32 = 1;
+/// [`KvmIoregionRule::kind`]: a write signals the eventfd `fd`, or is posted to the device.
+pub const KVM_IOREGION_RULE_DOORBELL: u32 = 2;
+/// [`KvmIoregionRule::flags`]: matches reads.
+pub const KVM_IOREGION_RULE_READ: u32 = 1 << 0;
+/// [`KvmIoregionRule::flags`]: matches writes.
+pub const KVM_IOREGION_RULE_WRITE: u32 = 1 << 1;
+/// [`KvmIoregionRule::flags`]: matches only writes of `datamatch`.
+pub const KVM_IOREGION_RULE_DATAMATCH: u32 = 1 << 2;
+
 /// Most regions on one bus of a VM.
 pub const KVM_IOREGION_MAX: usize = 1000;
 
@@ -74,8 +99,11 @@ pub struct KvmIoregion {
     pub write_fd: i32,
     /// `KVM_IOREGION_*`.
     pub flags: u32,
+    /// Milliseconds after which a device that has not answered has failed; 0: it may take for
+    /// ever.
+    pub timeout_ms: u32,
     /// Must be zero.
-    pub pad: [u8; 28],
+    pub pad: [u8; 24],
 }
 
 /// `struct kvm_ioregion_channel`: argument of `KVM_CREATE_IOREGION_CHANNEL`.
@@ -92,6 +120,50 @@ pub struct KvmIoregionChannel {
     pub flags: u32,
     /// Must be zero.
     pub pad: u32,
+}
+
+/// `struct kvm_ioregion_rule`: what becomes of an access without the device.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct KvmIoregionRule {
+    /// In the region, a multiple of `size`.
+    pub offset: u32,
+    /// Bytes: 1, 2, 4 or 8.
+    pub size: u32,
+    /// `KVM_IOREGION_RULE_PLAIN`, `_W1C` or `_DOORBELL`.
+    pub kind: u32,
+    /// `KVM_IOREGION_RULE_READ`, `_WRITE`, `_DATAMATCH`.
+    pub flags: u32,
+    /// Write-1-to-clear: offset of the register, a multiple of `size`; else 0.
+    pub target: u32,
+    /// Doorbell: an eventfd, or -1; else -1.
+    pub fd: i32,
+    /// 0 without `KVM_IOREGION_RULE_DATAMATCH`.
+    pub datamatch: u64,
+}
+
+/// `struct kvm_ioregion_rules`: argument of `KVM_SET_IOREGION_RULES`.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct KvmIoregionRules {
+    /// Address of the region, as it was set.
+    pub guest_paddr: u64,
+    /// Size of the region, as it was set.
+    pub memory_size: u64,
+    /// Address of the registers of plain and W1C rules, at a page boundary; 0: none.
+    pub registers: u64,
+    /// Address of the [`KvmIoregionRule`]s.
+    pub rules: u64,
+    /// How many there are; 0 removes all rules.
+    pub nr_rules: u32,
+    /// [`KVM_IOREGION_PIO`] as of the region, else zero.
+    pub flags: u32,
+    /// Must be zero.
+    pub pad: [u8; 24],
 }
 
 /// `struct kvm_ioregionfd_failure`: overlays `kvm_run.mmio` and `kvm_run.io`.

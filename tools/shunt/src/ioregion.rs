@@ -96,7 +96,7 @@ impl Region {
             read_fd,
             write_fd,
             flags: pio | posted | flags,
-            pad: [0; 28],
+            ..Default::default()
         }
     }
 }
