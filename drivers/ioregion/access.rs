@@ -10,6 +10,8 @@ use crate::{
     },
     failure,
     region::Region,
+    rules::Effect,
+    table::Entry,
     vm::Vm, //
 };
 use ioregion_dispatch::{
@@ -21,70 +23,137 @@ use ioregion_wire::frame::{
     Operation,
     Width, //
 };
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 use kvm_ext::{
+    Deadline,
     Io,
-    IoOutcome, //
+    IoOutcome,
+    ReadSide, //
 };
 
 /// What a vCPU keeps between accesses, and while one is interrupted.
 #[derive(Default)]
 pub(crate) struct Vcpu {
-    begun: Option<Access>,
+    prior: Prior,
     spin: Spin,
+}
+
+/// What is known of the access that [`handle`] is called for next.
+#[derive(Default)]
+enum Prior {
+    #[default]
+    Nothing,
+    /// [`attempt`] found no region for it.
+    Unclaimed { addr: u64, is_write: bool },
+    /// [`attempt`] refused it.
+    Refused,
+    /// It has begun, and was interrupted, or sent by [`attempt`].
+    Begun(Access),
 }
 
 /// An access that has begun. It survives signals: a vCPU keeps it until it is complete.
 pub(crate) struct Access {
-    region: Arc<Region>,
+    entry: Entry,
     addr: u64,
     is_write: bool,
     /// Bytes that are complete.
     done: usize,
     /// The next piece has been sent, and its answer is due.
     ticket: Option<Ticket>,
+    /// When the device has failed to take and answer the next piece.
+    deadline: Option<Deadline>,
 }
 
-/// The next command of an access, and how many of its bytes that covers.
+/// A command, and how many of the access's bytes it covers.
 pub(crate) struct Piece {
     pub(crate) command: Command,
     pub(crate) bytes: usize,
 }
 
-/// Handles an access without an exit, if its channel may answer at once. One that does not is
-/// kept begun, which also makes everything refused until [`handle`] is called.
-pub(crate) fn attempt(vm: &Vm, vcpu: &mut Vcpu, io: &mut Io<'_>) -> bool {
-    if vcpu.begun.is_some() {
-        return false;
+/// What is to be done for the next bytes of an access.
+enum Step {
+    /// So many have been done by a rule.
+    Done(usize),
+    Send(Piece),
+}
+
+/// How far an attempt came.
+enum Attempt {
+    Complete,
+    Sent(Ticket),
+    Refused,
+}
+
+/// Handles an access without an exit, if a rule does or its channel may answer at once. Refuses
+/// everything after one that it did not complete, until [`handle`] is called.
+#[inline]
+pub(crate) fn attempt(vm: &Vm, vcpu: &mut Vcpu, io: &mut Io<'_>, side: &ReadSide<'_>) -> bool {
+    match vcpu.prior {
+        Prior::Nothing => {}
+        Prior::Refused | Prior::Begun(_) => return false,
+        Prior::Unclaimed { .. } => {
+            vcpu.prior = Prior::Refused;
+            return false;
+        }
     }
-    let Some(mut access) = Access::begin(vm, io).filter(Access::is_fast) else {
+    let Some(entry) = vm.find_without_exit(io, side) else {
+        let (addr, is_write) = (io.addr(), io.is_write());
+        vcpu.prior = Prior::Unclaimed { addr, is_write };
         return false;
     };
-    let mut caller = Caller::of(io, &mut vcpu.spin);
+    vcpu.prior = match attempt_whole(entry, &mut vcpu.spin, io) {
+        Attempt::Complete => return true,
+        Attempt::Refused => Prior::Refused,
+        Attempt::Sent(ticket) => Prior::Begun(Access::begin(entry.clone(), io, Some(ticket))),
+    };
+    false
+}
+
+#[inline(always)]
+fn attempt_whole(entry: &Entry, spin: &mut Spin, io: &mut Io<'_>) -> Attempt {
+    let piece = match entry.step(io, 0) {
+        Some(Step::Done(_)) => return Attempt::Complete,
+        Some(Step::Send(piece)) => piece,
+        None => return Attempt::Refused,
+    };
+    let (region, channel) = (&*entry.region, entry.region.channel());
     // What an access of several pieces has read would be lost with this attempt.
-    let whole = access
-        .next_piece(io)
-        .filter(|piece| piece.bytes == io.total_size());
-    let is_complete = whole.is_some_and(|piece| access.exchange(&piece, io, &mut caller).is_ok());
-    if !is_complete {
-        vcpu.begun = Some(access);
+    if piece.bytes != io.total_size() || !channel.is_fast() {
+        return Attempt::Refused;
     }
-    is_complete
+    let mut caller = Caller::new(io, spin, Deadline::NEVER);
+    let ticket = match channel.send(region, &piece.command, &caller) {
+        Ok(None) => return Attempt::Complete,
+        Ok(Some(ticket)) => ticket,
+        Err(_) => return Attempt::Refused,
+    };
+    match channel.receive(region, ticket, &mut caller) {
+        Ok(reply) => {
+            piece.store(io, 0, reply.data);
+            Attempt::Complete
+        }
+        Err(_) => Attempt::Sent(ticket),
+    }
 }
 
 /// Handles an access at an exit.
 pub(crate) fn handle(vm: &Vm, vcpu: &mut Vcpu, io: &mut Io<'_>) -> IoOutcome {
-    let begun = vcpu.begun.take().filter(|access| access.is_of(io));
-    let Some(mut access) = begun.or_else(|| Access::begin(vm, io)) else {
+    let begun = match core::mem::take(&mut vcpu.prior) {
+        Prior::Begun(access) if access.is_of(io) => Some(access),
+        Prior::Unclaimed { addr, is_write }
+            if !io.is_pio() && (addr, is_write) == (io.addr(), io.is_write()) =>
+        {
+            return IoOutcome::ToUserspace;
+        }
+        _ => vm.find(io).map(|entry| Access::begin(entry, io, None)),
+    };
+    let Some(mut access) = begun else {
         return IoOutcome::ToUserspace;
     };
     match access.advance(io, &mut vcpu.spin) {
         Ok(()) => IoOutcome::Completed,
         Err(Stop::Interrupted) => {
-            vcpu.begun = Some(access);
+            vcpu.prior = Prior::Begun(access);
             IoOutcome::Interrupted
         }
         Err(Stop::Failed(error)) => {
@@ -94,32 +163,92 @@ pub(crate) fn handle(vm: &Vm, vcpu: &mut Vcpu, io: &mut Io<'_>) -> IoOutcome {
     }
 }
 
+impl Entry {
+    /// What is to be done for the bytes of an access from `at` on. A rule is for a whole access,
+    /// and for a whole element of a string I/O instruction.
+    #[inline(always)]
+    fn step(&self, io: &mut Io<'_>, at: usize) -> Option<Step> {
+        let mut piece = self.region.piece(io, at)?;
+        let Some(rules) = &self.rules else {
+            return Some(Step::Send(piece));
+        };
+        if piece.bytes != io.element_size() {
+            return Some(Step::Send(piece));
+        }
+        let Command {
+            operation,
+            width,
+            offset,
+            ..
+        } = piece.command;
+        match rules.apply(offset, width, operation) {
+            None => {}
+            Some(Effect::Post) => piece.command.expects_reply = false,
+            Some(Effect::Complete(data)) => {
+                piece.store(io, at, data);
+                return Some(Step::Done(piece.bytes));
+            }
+        }
+        Some(Step::Send(piece))
+    }
+}
+
+impl Region {
+    /// The piece of an access that starts at `at`. Elements of a string I/O instruction all go
+    /// to the same port.
+    #[inline(always)]
+    fn piece(&self, io: &Io<'_>, at: usize) -> Option<Piece> {
+        let in_element = at % io.element_size();
+        let (addr, left) = (
+            io.addr().wrapping_add(in_element as u64),
+            io.element_size() - in_element,
+        );
+        let (width, bytes) = match self.is_doorbell() {
+            true => (Width::Byte, left),
+            false => pieces::first(addr, left).map(|width| (width, width.bytes()))?,
+        };
+        let operation = match io.is_write() {
+            true => Operation::Write(io.load(at, bytes)),
+            false => Operation::Read,
+        };
+        Some(Piece {
+            command: self.command(addr, width, operation),
+            bytes,
+        })
+    }
+}
+
+impl Piece {
+    /// Stores what a read of this piece yields.
+    #[inline]
+    fn store(&self, io: &mut Io<'_>, at: usize, data: u64) {
+        if self.command.operation == Operation::Read {
+            io.store(at, self.bytes, data);
+        }
+    }
+}
+
 impl Access {
-    fn begin(vm: &Vm, io: &Io<'_>) -> Option<Self> {
-        Some(Self {
-            region: vm.find(io)?,
+    fn begin(entry: Entry, io: &Io<'_>, ticket: Option<Ticket>) -> Self {
+        Self {
+            entry,
             addr: io.addr(),
             is_write: io.is_write(),
             done: 0,
-            ticket: None,
-        })
-    }
-
-    fn is_fast(&self) -> bool {
-        self.region.channel().is_fast()
+            ticket,
+            deadline: None,
+        }
     }
 
     /// Whether this is the access that KVM asks about: the one that was interrupted, or that
-    /// [`attempt`] began just before. An exception may have undone one in between.
+    /// [`attempt`] sent just before. An exception may have undone one in between.
     fn is_of(&self, io: &Io<'_>) -> bool {
         io.is_resumed()
-            || (self.is_fast()
-                && !io.is_pio()
-                && (self.addr, self.is_write) == (io.addr(), io.is_write()))
+            || (!io.is_pio() && (self.addr, self.is_write) == (io.addr(), io.is_write()))
     }
 
     pub(crate) fn region(&self) -> &Region {
-        &self.region
+        &self.entry.region
     }
 
     pub(crate) fn done(&self) -> usize {
@@ -131,54 +260,42 @@ impl Access {
         self.ticket.is_some()
     }
 
-    /// The piece that starts after the bytes that are complete. Elements of a string I/O
-    /// instruction all go to the same port.
+    /// The piece after the bytes that are complete.
     pub(crate) fn next_piece(&self, io: &Io<'_>) -> Option<Piece> {
-        let at = self.done % io.element_size();
-        let (addr, left) = (io.addr() + at as u64, io.element_size() - at);
-        let (width, bytes) = match self.region.is_doorbell() {
-            true => (Width::Byte, left),
-            false => pieces::first(addr, left).map(|width| (width, width.bytes()))?,
-        };
-        let operation = match io.is_write() {
-            true => Operation::Write(io.load(self.done, bytes)),
-            false => Operation::Read,
-        };
-        Some(Piece {
-            command: self.region.command(addr, width, operation),
-            bytes,
-        })
+        self.region().piece(io, self.done)
     }
 
     fn advance(&mut self, io: &mut Io<'_>, spin: &mut Spin) -> Result<(), Stop> {
-        let mut caller = Caller::of(io, spin);
         while self.done < io.total_size() {
-            let piece = self.next_piece(io).ok_or(Stop::Failed(EINVAL))?;
-            self.exchange(&piece, io, &mut caller)?;
-            self.done += piece.bytes;
+            let step = match self.is_sent() {
+                true => self.next_piece(io).map(Step::Send),
+                false => self.entry.step(io, self.done),
+            };
+            self.done += match step.ok_or(Stop::Failed(EINVAL))? {
+                Step::Done(bytes) => bytes,
+                Step::Send(piece) => {
+                    self.exchange(&piece, io, spin)?;
+                    piece.bytes
+                }
+            };
         }
         Ok(())
     }
 
     /// Sends a piece, unless that is done, and receives its answer, if there is to be one.
-    fn exchange(
-        &mut self,
-        piece: &Piece,
-        io: &mut Io<'_>,
-        caller: &mut Caller<'_>,
-    ) -> Result<(), Stop> {
-        let channel = self.region.channel();
+    fn exchange(&mut self, piece: &Piece, io: &mut Io<'_>, spin: &mut Spin) -> Result<(), Stop> {
+        let region = &*self.entry.region;
+        let deadline = *self.deadline.get_or_insert_with(|| region.deadline());
+        let mut caller = Caller::new(io, spin, deadline);
         if self.ticket.is_none() {
-            self.ticket = channel.send(&self.region, &piece.command, caller)?;
+            self.ticket = region.channel().send(region, &piece.command, &caller)?;
         }
-        let Some(ticket) = self.ticket else {
-            return Ok(());
-        };
-        let reply = channel.receive(&self.region, ticket, caller)?;
-        self.ticket = None;
-        if piece.command.operation == Operation::Read {
-            io.store(self.done, piece.bytes, reply.data);
+        if let Some(ticket) = self.ticket {
+            let reply = region.channel().receive(region, ticket, &mut caller)?;
+            self.ticket = None;
+            piece.store(io, self.done, reply.data);
         }
+        self.deadline = None;
         Ok(())
     }
 }
@@ -186,7 +303,7 @@ impl Access {
 impl Drop for Access {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.region.channel().abandon(ticket);
+            self.region().channel().abandon(ticket);
         }
     }
 }

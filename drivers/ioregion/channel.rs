@@ -22,6 +22,7 @@ use kernel::{
     sync::Arc, //
 };
 use kvm_ext::{
+    Deadline,
     Io,
     PeerFile, //
 };
@@ -50,15 +51,27 @@ pub(crate) struct Caller<'a> {
     pub(crate) spin: &'a mut Spin,
     /// It may sleep.
     pub(crate) may_wait: bool,
+    /// Until then.
+    pub(crate) deadline: Deadline,
 }
 
 impl<'a> Caller<'a> {
-    pub(crate) fn of(io: &Io<'_>, spin: &'a mut Spin) -> Self {
+    #[inline]
+    pub(crate) fn new(io: &Io<'_>, spin: &'a mut Spin, deadline: Deadline) -> Self {
         Self {
             index: io.vcpu_index(),
             spin,
             may_wait: io.may_wait(),
+            deadline,
         }
+    }
+}
+
+/// Why a wait was in vain.
+fn stopped(error: Error) -> Stop {
+    match error {
+        EINTR => Stop::Interrupted,
+        other => Stop::Failed(other),
     }
 }
 
@@ -75,6 +88,7 @@ pub(crate) enum Channel {
 impl Channel {
     /// Sends a command of `region`, whose channel this is. Yields the ticket for its answer, if
     /// it expects one.
+    #[inline]
     pub(crate) fn send(
         &self,
         region: &Region,
@@ -83,13 +97,14 @@ impl Channel {
     ) -> Result<Option<Ticket>, Stop> {
         match self {
             Self::Frames { commands, order } => order
-                .send(region, commands, command, caller.may_wait)
+                .send(region, commands, command, caller)
                 .map(|ticket| ticket.map(Ticket::Reply)),
             Self::Ring(ring) => ring.send(region, command, caller),
         }
     }
 
     /// Receives the answer for a ticket of this channel.
+    #[inline]
     pub(crate) fn receive(
         &self,
         region: &Region,
@@ -98,7 +113,7 @@ impl Channel {
     ) -> Result<Reply, Stop> {
         match (self, ticket) {
             (Self::Frames { order, .. }, Ticket::Reply(ticket)) => {
-                order.receive(region, ticket, caller.may_wait)
+                order.receive(region, ticket, caller)
             }
             (Self::Ring(ring), Ticket::Completion { vcpu, request }) => {
                 ring.receive(region, vcpu, request, caller)

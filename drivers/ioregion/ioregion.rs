@@ -3,9 +3,11 @@
 //! ioregionfd: guest MMIO and PIO go from KVM to a device process.
 //!
 //! ```text
-//! MMIO that KVM has no device for: try_io, for a ring, without an exit
+//! MMIO that KVM has no device for: try_io, without an exit
+//!   -> Vm::find_without_exit       which region?                            vm.rs, table.rs
+//!   -> attempt (access.rs)         a rule (rules.rs), or a ring that may answer at once
 //! KVM_RUN, about to exit for an access: handle_io
-//!   -> Vm::find (vm.rs)            which region? none: the exit goes to the VMM
+//!   -> Vm::find                    none: the exit goes to the VMM
 //!   -> Access::advance (access.rs) piece by piece, until the whole access is done
 //!   -> Channel (channel.rs)        command out, answer in: frames.rs, ring.rs
 //!   -> failure.rs                  what the VMM is told when the device does not answer
@@ -17,9 +19,13 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod argument;
+mod buses;
 mod channel;
 mod failure;
 mod region;
+mod rules;
+mod table;
 mod vm;
 
 use access::Vcpu;
@@ -32,6 +38,8 @@ use kvm_ext::{
     Extension,
     Io,
     IoOutcome,
+    Kvm,
+    ReadSide,
     Registration, //
 };
 use vm::Vm;
@@ -72,24 +80,28 @@ impl Extension for IoRegion {
     fn owns_ioctl(cmd: u32) -> bool {
         matches!(
             cmd,
-            uapi::KVM_SET_IOREGION | uapi::KVM_CREATE_IOREGION_CHANNEL
+            uapi::KVM_SET_IOREGION
+                | uapi::KVM_SET_IOREGION_RULES
+                | uapi::KVM_CREATE_IOREGION_CHANNEL
         )
     }
 
-    fn create_vm() -> Result<Self::Vm> {
-        KBox::pin_init(Vm::new(), GFP_KERNEL_ACCOUNT)
+    fn create_vm(kvm: &Kvm<'_>) -> Result<Self::Vm> {
+        KBox::pin_init(Vm::new(kvm)?, GFP_KERNEL_ACCOUNT)
     }
 
-    fn ioctl(vm: Pin<&Vm>, cmd: u32, arg: UserPtr) -> Result<isize> {
+    fn ioctl(vm: Pin<&Vm>, kvm: &Kvm<'_>, cmd: u32, arg: UserPtr) -> Result<isize> {
         match cmd {
-            uapi::KVM_SET_IOREGION => vm.set_ioregion(arg),
+            uapi::KVM_SET_IOREGION => vm.set_ioregion(kvm, arg),
+            uapi::KVM_SET_IOREGION_RULES => vm.set_rules(kvm, arg),
             uapi::KVM_CREATE_IOREGION_CHANNEL => vm.create_channel(arg),
             _ => Err(ENOTTY),
         }
     }
 
-    fn try_io(vm: Pin<&Vm>, vcpu: &mut Self::Vcpu, io: &mut Io<'_>) -> bool {
-        access::attempt(&vm, vcpu, io)
+    #[inline]
+    fn try_io(vm: Pin<&Vm>, vcpu: &mut Self::Vcpu, io: &mut Io<'_>, side: &ReadSide<'_>) -> bool {
+        access::attempt(&vm, vcpu, io, side)
     }
 
     fn handle_io(vm: Pin<&Vm>, vcpu: &mut Self::Vcpu, io: &mut Io<'_>) -> IoOutcome {

@@ -23,6 +23,7 @@ use kernel::sync::atomic::{
     Atomic,
     Relaxed, //
 };
+use kvm_ext::Deadline;
 
 /// Addresses of one bus of a VM, and where their accesses go.
 pub(crate) struct Region {
@@ -46,11 +47,28 @@ impl Region {
         self.user_data
     }
 
+    /// When a device that is asked now has failed.
+    #[inline]
+    pub(crate) fn deadline(&self) -> Deadline {
+        match self.spec.timeout_ms {
+            0 => Deadline::NEVER,
+            ms => Deadline::after_ms(ms),
+        }
+    }
+
+    #[inline]
     pub(crate) fn channel(&self) -> &Channel {
         &self.channel
     }
 
+    /// Where an address is in the region.
+    #[inline]
+    pub(crate) fn offset(&self, addr: u64) -> u64 {
+        addr.wrapping_sub(self.spec.range.start())
+    }
+
     /// The command for one piece of an access. That of a doorbell is the same whatever is written.
+    #[inline]
     pub(crate) fn command(&self, addr: u64, width: Width, operation: Operation) -> Command {
         let (width, operation) = match self.is_doorbell() {
             true => (Width::Byte, Operation::Write(0)),
@@ -61,11 +79,12 @@ impl Region {
             width,
             expects_reply: operation == Operation::Read || !self.spec.posted_writes,
             user_data: self.user_data,
-            offset: addr - self.spec.range.start(),
+            offset: self.offset(addr),
         }
     }
 
     /// Whether an access is one command whatever its size.
+    #[inline]
     pub(crate) fn is_doorbell(&self) -> bool {
         self.spec.range.is_empty()
     }
@@ -95,12 +114,14 @@ impl Region {
     }
 
     /// To be called with the channel locked, as [`Self::remove`] sets it there.
+    #[inline]
     pub(crate) fn is_removed(&self) -> bool {
         self.removed.load(Relaxed)
     }
 }
 
 impl Ranged for Region {
+    #[inline]
     fn range(&self) -> &Range {
         &self.spec.range
     }

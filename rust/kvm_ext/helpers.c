@@ -9,6 +9,7 @@
 #include <linux/wait.h>
 #include <net/sock.h>
 
+#include "deadline.h"
 #include "helpers.h"
 
 /* rust/kvm_ext/src/ffi.rs asserts the same numbers. */
@@ -28,6 +29,11 @@ static_assert(offsetof(struct kvm_ext_ops, vm_destroy) == 40);
 static_assert(offsetof(struct kvm_ext_ops, vcpu_try_io) == 48);
 static_assert(offsetof(struct kvm_ext_ops, vcpu_io) == 56);
 static_assert(offsetof(struct kvm_ext_ops, vcpu_destroy) == 64);
+
+static_assert(sizeof(struct shunt_vcpu) == 32);
+static_assert(offsetof(struct shunt_vcpu, vm_data) == 8);
+static_assert(offsetof(struct shunt_vcpu, vcpu_data) == 16);
+static_assert(offsetof(struct shunt_vcpu, index) == 24);
 
 /* The part of kvm_run's union that describes an I/O exit, and what follows it. */
 #define EXIT_TAIL_OFFSET	(offsetof(struct kvm_run, mmio) + 32)
@@ -54,14 +60,20 @@ void shunt_set_vcpu_data(struct kvm_vcpu *vcpu, void *data)
 	vcpu->ext.data = data;
 }
 
-struct kvm *shunt_vcpu_vm(struct kvm_vcpu *vcpu)
+struct shunt_vcpu shunt_vcpu(struct kvm_vcpu *vcpu)
 {
-	return vcpu->kvm;
+	return (struct shunt_vcpu) {
+		.kvm = vcpu->kvm,
+		.vm_data = vcpu->kvm->ext.data,
+		.vcpu_data = vcpu->ext.data,
+		.index = vcpu->vcpu_idx,
+	};
 }
 
-u32 shunt_vcpu_index(struct kvm_vcpu *vcpu)
+/* Wait for whoever reads with kvm->srcu held, as KVM does after a change of its I/O buses. */
+void shunt_synchronize(struct kvm *kvm)
 {
-	return vcpu->vcpu_idx;
+	synchronize_srcu_expedited(&kvm->srcu);
 }
 
 /* Turn the I/O exit that kvm_run describes into @reason, with @tail behind the description. */
@@ -169,14 +181,21 @@ void shunt_changes_announce(struct shunt_changes *changes)
 		wake_up_all(&changes->waiters);
 }
 
+/* A full @ms from now: the current jiffy is over soon. */
+u64 shunt_deadline(u32 ms)
+{
+	return get_jiffies_64() + msecs_to_jiffies(ms) + 1;
+}
+
 /*
  * Sleep until the count is no longer @seen, or @file is ready, or a signal
- * comes (-EINTR).
+ * comes (-EINTR), or the deadline (-ETIMEDOUT).
  *
  * This is what poll() does for two files. A wake-up between the look and the
  * sleep is not lost: it sets table.triggered, which is cleared before the look.
  */
-int shunt_wait(struct shunt_changes *changes, u32 seen, struct file *file, bool write)
+int shunt_wait(struct shunt_changes *changes, u32 seen, struct file *file, bool write,
+	       u64 deadline)
 {
 	__poll_t events = (write ? EPOLLOUT : EPOLLIN) | EPOLLERR | EPOLLHUP;
 	struct poll_wqueues table __uninitialized;
@@ -190,13 +209,19 @@ int shunt_wait(struct shunt_changes *changes, u32 seen, struct file *file, bool 
 	table.pt._qproc = NULL;
 
 	while (!(ready & events) && shunt_changes_count(changes) == seen && !table.error) {
+		long left = shunt_time_left(deadline);
+
 		set_current_state(TASK_INTERRUPTIBLE);
 		if (signal_pending(current)) {
 			r = -EINTR;
 			break;
 		}
+		if (!left) {
+			r = -ETIMEDOUT;
+			break;
+		}
 		if (!READ_ONCE(table.triggered))
-			schedule();
+			schedule_timeout(left);
 		__set_current_state(TASK_RUNNING);
 		smp_store_mb(table.triggered, 0);
 		ready = vfs_poll(file, &table.pt);

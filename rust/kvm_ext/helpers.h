@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What rust/kvm_ext needs of C: KVM's structures, and inline functions of the
- * kernel. Rust sees every structure here as opaque, but for the two whose
+ * kernel. Rust sees every structure here as opaque, but for those whose
  * layout helpers.c asserts.
  */
 #ifndef SHUNT_KVM_EXT_HELPERS_H
@@ -14,12 +14,21 @@ struct kvm;
 struct kvm_vcpu;
 struct shunt_changes;
 
+/* What a call for a vCPU needs of it, in one look. */
+struct shunt_vcpu {
+	struct kvm *kvm;
+	void *vm_data;
+	void *vcpu_data;
+	u32 index;
+};
+
+struct shunt_vcpu shunt_vcpu(struct kvm_vcpu *vcpu);
+
 void *shunt_vm_data(struct kvm *kvm);
 void shunt_set_vm_data(struct kvm *kvm, void *data);
 void *shunt_vcpu_data(struct kvm_vcpu *vcpu);
 void shunt_set_vcpu_data(struct kvm_vcpu *vcpu, void *data);
-struct kvm *shunt_vcpu_vm(struct kvm_vcpu *vcpu);
-u32 shunt_vcpu_index(struct kvm_vcpu *vcpu);
+void shunt_synchronize(struct kvm *kvm);
 void shunt_describe_exit(struct kvm_vcpu *vcpu, u32 reason, const void *tail, size_t len);
 
 int shunt_file_check(struct file *file, bool write);
@@ -32,6 +41,9 @@ struct shunt_changes *shunt_changes_alloc(void);
 void shunt_changes_free(struct shunt_changes *changes);
 u32 shunt_changes_count(const struct shunt_changes *changes);
 void shunt_changes_announce(struct shunt_changes *changes);
-int shunt_wait(struct shunt_changes *changes, u32 seen, struct file *file, bool write);
+int shunt_wait(struct shunt_changes *changes, u32 seen, struct file *file, bool write,
+	       u64 deadline);
+
+u64 shunt_deadline(u32 ms);
 
 #endif

@@ -7,6 +7,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/poll.h>
+#include <linux/rcuwait.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -14,6 +15,7 @@
 #include <linux/wait.h>
 
 #include "../../include/uapi/linux/ioregion.h"
+#include "deadline.h"
 #include "shared_ring.h"
 
 /* rust/ioregion_ring/src/layout.rs has the same numbers. */
@@ -40,7 +42,7 @@ struct shunt_ring {
 	bool kernel_gone;
 	wait_queue_head_t device;
 	wait_queue_head_t room;
-	wait_queue_head_t vcpus[] __counted_by(nr_vcpus);
+	struct rcuwait vcpus[] __counted_by(nr_vcpus);
 };
 
 static void shunt_ring_free(struct kref *refs)
@@ -71,7 +73,7 @@ struct shunt_ring *shunt_ring_alloc(size_t kernel_size, size_t device_size, u32 
 	init_waitqueue_head(&ring->device);
 	init_waitqueue_head(&ring->room);
 	for (i = 0; i < vcpus; i++)
-		init_waitqueue_head(&ring->vcpus[i]);
+		rcuwait_init(&ring->vcpus[i]);
 
 	ring->kernel_area = vmalloc_user(kernel_size);
 	ring->device_area = vmalloc_user(device_size);
@@ -97,9 +99,10 @@ void *shunt_ring_device_area(struct shunt_ring *ring)
 	return ring->device_area;
 }
 
-bool shunt_ring_device_is_gone(struct shunt_ring *ring)
+/* To be read with READ_ONCE. */
+const bool *shunt_ring_device_is_gone(struct shunt_ring *ring)
 {
-	return READ_ONCE(ring->device_gone);
+	return &ring->device_gone;
 }
 
 u32 shunt_ring_changes(struct shunt_ring *ring)
@@ -116,7 +119,7 @@ void shunt_ring_announce(struct shunt_ring *ring)
 	atomic_inc(&ring->changes);
 	wake_up_all(&ring->room);
 	for (i = 0; i < ring->nr_vcpus; i++)
-		wake_up_all(&ring->vcpus[i]);
+		rcuwait_wake_up(&ring->vcpus[i]);
 }
 
 /* There will be no more accesses. */
@@ -165,22 +168,42 @@ bool shunt_ring_spin(struct shunt_ring *ring, size_t line, u64 request, u64 ns)
 	return false;
 }
 
-int shunt_ring_sleep(struct shunt_ring *ring, u32 vcpu, size_t line, u64 request, u32 seen)
+/* The only sleeper of a vCPU's line is the thread that holds the vCPU's mutex. */
+int shunt_ring_sleep(struct shunt_ring *ring, u32 vcpu, size_t line, u64 request, u32 seen,
+		     u64 deadline)
 {
 	u64 *answer = word(ring->device_area, line);
-	int r;
+	struct rcuwait *wait = &ring->vcpus[vcpu];
+	int r = 0;
 
-	r = wait_event_interruptible(ring->vcpus[vcpu],
-				     READ_ONCE(*answer) == request ||
-				     shunt_ring_changes(ring) != seen);
-	return r ? -EINTR : 0;
+	prepare_to_rcuwait(wait);
+	for (;;) {
+		long left = shunt_time_left(deadline);
+
+		/* Pairs with the barrier of rcuwait_wake_up(). */
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (READ_ONCE(*answer) == request || shunt_ring_changes(ring) != seen)
+			break;
+		if (signal_pending(current))
+			r = -EINTR;
+		else if (!left)
+			r = -ETIMEDOUT;
+		if (r)
+			break;
+		schedule_timeout(left);
+	}
+	finish_rcuwait(wait);
+	return r;
 }
 
-int shunt_ring_wait_for_room(struct shunt_ring *ring, u32 seen)
+int shunt_ring_wait_for_room(struct shunt_ring *ring, u32 seen, u64 deadline)
 {
-	int r = wait_event_interruptible(ring->room, shunt_ring_changes(ring) != seen);
+	long r = wait_event_interruptible_timeout(ring->room, shunt_ring_changes(ring) != seen,
+						  shunt_time_left(deadline));
 
-	return r ? -EINTR : 0;
+	if (r < 0)
+		return -EINTR;
+	return r ? 0 : -ETIMEDOUT;
 }
 
 static bool has_access(struct shunt_ring *ring)
@@ -217,7 +240,7 @@ static long shunt_ring_ioctl(struct file *file, unsigned int cmd, unsigned long 
 
 	tell_of_room(ring);
 	if (arg != IOREGION_CHANNEL_NO_VCPU)
-		wake_up_interruptible_sync(&ring->vcpus[arg]);
+		rcuwait_wake_up(&ring->vcpus[arg]);
 	if (cmd == IOREGION_CHANNEL_WAKE)
 		return 0;
 

@@ -19,14 +19,15 @@ struct shunt_ring *shunt_ring_get(int fd);
 
 void *shunt_ring_kernel_area(struct shunt_ring *ring);
 void *shunt_ring_device_area(struct shunt_ring *ring);
-bool shunt_ring_device_is_gone(struct shunt_ring *ring);
+const bool *shunt_ring_device_is_gone(struct shunt_ring *ring);
 void shunt_ring_close(struct shunt_ring *ring);
 
 u32 shunt_ring_changes(struct shunt_ring *ring);
 void shunt_ring_announce(struct shunt_ring *ring);
 void shunt_ring_wake_device(struct shunt_ring *ring);
 bool shunt_ring_spin(struct shunt_ring *ring, size_t line, u64 request, u64 ns);
-int shunt_ring_sleep(struct shunt_ring *ring, u32 vcpu, size_t line, u64 request, u32 seen);
-int shunt_ring_wait_for_room(struct shunt_ring *ring, u32 seen);
+int shunt_ring_sleep(struct shunt_ring *ring, u32 vcpu, size_t line, u64 request, u32 seen,
+		     u64 deadline);
+int shunt_ring_wait_for_room(struct shunt_ring *ring, u32 seen, u64 deadline);
 
 #endif

@@ -7,7 +7,11 @@
 //! a hung device keeps nobody else from using the channel, from removing the region, or from
 //! seeing that the channel broke.
 
-use super::Stop;
+use super::{
+    stopped,
+    Caller,
+    Stop, //
+};
 use crate::region::Region;
 use ioregion_dispatch::{
     reassembly::{
@@ -98,7 +102,7 @@ impl FrameChannel {
         region: &Region,
         file: &PeerFile,
         command: &Command,
-        may_wait: bool,
+        caller: &Caller<'_>,
     ) -> Result<Option<Ticket>, Stop> {
         loop {
             let seen = {
@@ -109,7 +113,7 @@ impl FrameChannel {
                 }
                 self.changes.count()
             };
-            self.wait(file, seen, may_wait)?;
+            self.wait(file, seen, caller)?;
         }
     }
 
@@ -119,11 +123,11 @@ impl FrameChannel {
         &self,
         region: &Region,
         ticket: Ticket,
-        may_wait: bool,
+        caller: &Caller<'_>,
     ) -> Result<Reply, Stop> {
         let file = self.replies.as_ref().ok_or(Stop::Failed(EPROTO))?;
         // The device has hardly answered yet: look before the first sleep, do not read.
-        let mut ready = !may_wait;
+        let mut ready = !caller.may_wait;
         loop {
             let seen = {
                 let mut state = self.state.lock();
@@ -139,7 +143,7 @@ impl FrameChannel {
                 }
                 self.changes.count()
             };
-            self.wait(file, seen, may_wait)?;
+            self.wait(file, seen, caller)?;
             ready = true;
         }
     }
@@ -234,13 +238,11 @@ impl FrameChannel {
         Stop::Failed(error)
     }
 
-    fn wait(&self, file: &PeerFile, seen: u32, may_wait: bool) -> Result<(), Stop> {
-        if !may_wait {
+    fn wait(&self, file: &PeerFile, seen: u32, caller: &Caller<'_>) -> Result<(), Stop> {
+        if !caller.may_wait {
             return Err(Stop::Interrupted);
         }
-        file.wait(&self.changes, seen).map_err(|error| match error {
-            EINTR => Stop::Interrupted,
-            other => Stop::Failed(other),
-        })
+        let waited = file.wait(&self.changes, seen, caller.deadline);
+        waited.map_err(stopped)
     }
 }

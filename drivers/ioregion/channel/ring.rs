@@ -7,11 +7,13 @@
 //! far it claims to be, a completion is read once, and a wrong one is never waited for.
 
 use super::{
+    stopped,
     Caller,
     Stop,
     Ticket, //
 };
 use crate::region::Region;
+use ioregion_dispatch::spin::Spin;
 use ioregion_ring::{
     completion,
     layout::Layout,
@@ -98,29 +100,59 @@ impl RingChannel {
         self.shared.announce();
     }
 
+    #[inline]
     pub(super) fn send(
         &self,
         region: &Region,
         command: &Command,
         caller: &Caller<'_>,
     ) -> Result<Option<Ticket>, Stop> {
-        loop {
-            let seen = self.shared.changes();
-            match self.post(region, command, caller.index) {
-                Err(NotPosted::Full) if caller.may_wait => {}
-                posted => return ticket(posted),
-            }
-            Producer::want_room(&self.shared.kernel_area());
-            match self.post(region, command, caller.index) {
-                Err(NotPosted::Full) => {}
-                posted => return ticket(posted),
-            }
-            let waited = self.shared.wait_for_room(seen);
-            waited.map_err(|_| Stop::Interrupted)?;
+        match self.post(region, command, caller.index) {
+            Ok(request) => Ok(ticket(caller.index, request)),
+            Err(NotPosted::Full) => self.send_into_full(region, command, caller),
+            Err(NotPosted::Failed(error)) => Err(Stop::Failed(error)),
         }
     }
 
+    #[cold]
+    fn send_into_full(
+        &self,
+        region: &Region,
+        command: &Command,
+        caller: &Caller<'_>,
+    ) -> Result<Option<Ticket>, Stop> {
+        if !caller.may_wait {
+            return Err(Stop::Interrupted);
+        }
+        loop {
+            let seen = self.shared.changes();
+            Producer::want_room(&self.shared.kernel_area());
+            match self.post(region, command, caller.index) {
+                Ok(request) => return Ok(ticket(caller.index, request)),
+                Err(NotPosted::Full) => {}
+                Err(NotPosted::Failed(error)) => return Err(Stop::Failed(error)),
+            }
+            let waited = self.shared.wait_for_room(seen, caller.deadline);
+            waited.map_err(stopped)?;
+        }
+    }
+
+    #[inline]
     pub(super) fn receive(
+        &self,
+        region: &Region,
+        vcpu: usize,
+        request: u64,
+        caller: &mut Caller<'_>,
+    ) -> Result<Reply, Stop> {
+        match completion::answer(&self.shared.device_area(), vcpu, request) {
+            Some(data) => Ok(Reply { data }),
+            None => self.await_answer(region, vcpu, request, caller),
+        }
+    }
+
+    #[cold]
+    fn await_answer(
         &self,
         region: &Region,
         vcpu: usize,
@@ -132,39 +164,40 @@ impl RingChannel {
             if let Some(data) = completion::answer(&self.shared.device_area(), vcpu, request) {
                 return Ok(Reply { data });
             }
-            self.check(region)?;
-            if self.spin(vcpu, request, caller) {
+            self.check(region).map_err(Stop::Failed)?;
+            if self.spin(vcpu, request, caller.spin) {
                 continue;
             }
             if !caller.may_wait {
                 return Err(Stop::Interrupted);
             }
-            let slept = self.shared.sleep(vcpu, request, seen);
-            slept.map_err(|_| Stop::Interrupted)?;
+            let slept = self.shared.sleep(vcpu, request, seen, caller.deadline);
+            slept.map_err(stopped)?;
         }
     }
 
-    fn spin(&self, vcpu: usize, request: u64, caller: &mut Caller<'_>) -> bool {
-        let answered = self.shared.spin(vcpu, request, caller.spin.ns());
+    fn spin(&self, vcpu: usize, request: u64, spin: &mut Spin) -> bool {
+        let answered = self.shared.spin(vcpu, request, spin.ns());
         match answered {
-            true => caller.spin.was_answered(),
-            false => caller.spin.had_to_sleep(),
+            true => spin.was_answered(),
+            false => spin.had_to_sleep(),
         }
         answered
     }
 
-    /// Puts a command into the ring, and wakes the device for it if it sleeps.
+    /// Puts a command into the ring, and wakes the device for it if it sleeps. Yields its
+    /// request, 0 if none is awaited.
     #[inline]
-    fn post(&self, region: &Region, command: &Command, vcpu: usize) -> Result<Posted, NotPosted> {
+    fn post(&self, region: &Region, command: &Command, vcpu: usize) -> Result<u64, NotPosted> {
         let (own, device) = (self.shared.kernel_area(), self.shared.device_area());
-        let posted = self.fill(&own, &device, region, command, vcpu)?;
+        let request = self.fill(&own, &device, region, command, vcpu)?;
         if Producer::must_wake(&own, &device) {
             self.shared.wake_device();
         }
-        Ok(posted)
+        Ok(request)
     }
 
-    #[inline]
+    #[inline(always)]
     fn fill(
         &self,
         own: &Area<'_>,
@@ -172,16 +205,17 @@ impl RingChannel {
         region: &Region,
         command: &Command,
         vcpu: usize,
-    ) -> Result<Posted, NotPosted> {
+    ) -> Result<u64, NotPosted> {
         let mut state = self.state.lock();
         let state = &mut *state;
-        self.usable(state, region).map_err(NotPosted::Failed)?;
+        self.usable(state.broken, region)
+            .map_err(NotPosted::Failed)?;
         let last = state
             .requests
             .get_mut(vcpu)
             .ok_or(NotPosted::Failed(ENOSPC))?;
         let request = match command.expects_reply {
-            true => *last + 1,
+            true => last.wrapping_add(1),
             false => 0,
         };
         let access = Access {
@@ -200,47 +234,34 @@ impl RingChannel {
         if command.expects_reply {
             *last = request;
         }
-        Ok(Posted {
-            vcpu,
-            request,
-            is_awaited: command.expects_reply,
-        })
+        Ok(request)
     }
 
-    fn check(&self, region: &Region) -> Result<(), Stop> {
-        let state = self.state.lock();
-        self.usable(&state, region).map_err(Stop::Failed)
+    fn check(&self, region: &Region) -> Result {
+        let broken = self.state.lock().broken;
+        self.usable(broken, region)
     }
 
-    #[inline]
-    fn usable(&self, state: &State, region: &Region) -> Result<(), Error> {
-        if region.is_removed() {
-            return Err(ECANCELED);
+    #[inline(always)]
+    fn usable(&self, broken: bool, region: &Region) -> Result {
+        let is_usable = !region.is_removed() && !broken && !self.shared.device_is_gone();
+        match is_usable {
+            true => Ok(()),
+            false => Err(self.why_not(broken, region)),
         }
-        if state.broken {
-            return Err(EPROTO);
+    }
+
+    #[cold]
+    fn why_not(&self, broken: bool, region: &Region) -> Error {
+        match (region.is_removed(), broken) {
+            (true, _) => ECANCELED,
+            (_, true) => EPROTO,
+            _ => EPIPE,
         }
-        if self.shared.device_is_gone() {
-            return Err(EPIPE);
-        }
-        Ok(())
     }
 }
 
-/// A command that is in the ring.
-struct Posted {
-    vcpu: usize,
-    request: u64,
-    is_awaited: bool,
-}
-
-fn ticket(posted: Result<Posted, NotPosted>) -> Result<Option<Ticket>, Stop> {
-    match posted {
-        Ok(posted) => Ok(posted.is_awaited.then_some(Ticket::Completion {
-            vcpu: posted.vcpu,
-            request: posted.request,
-        })),
-        Err(NotPosted::Full) => Err(Stop::Interrupted),
-        Err(NotPosted::Failed(error)) => Err(Stop::Failed(error)),
-    }
+#[inline]
+fn ticket(vcpu: usize, request: u64) -> Option<Ticket> {
+    (request != 0).then_some(Ticket::Completion { vcpu, request })
 }

@@ -19,6 +19,7 @@ impl<P: Deref<Target: Ranged>> Ranged for P {
 
 /// The region that an access of `len` bytes at `addr` belongs to: the one that it lies wholly
 /// inside, or the doorbell at exactly `addr` if it is a write.
+#[inline]
 pub fn find<R: Ranged>(regions: &[R], addr: u64, len: u64, is_write: bool) -> Option<&R> {
     let after = regions.partition_point(|region| region.range().start() <= addr);
     let candidate = regions.get(after.checked_sub(1)?)?;

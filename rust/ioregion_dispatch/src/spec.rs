@@ -4,6 +4,7 @@
 
 use ioregion_wire::uapi::{
     KvmIoregion,
+    KvmIoregionRules,
     KVM_IOREGION_CHANNEL,
     KVM_IOREGION_DEASSIGN,
     KVM_IOREGION_PIO,
@@ -20,6 +21,16 @@ pub enum Bus {
     Mmio,
     /// I/O ports.
     Pio,
+}
+
+impl Bus {
+    /// The bus that `KVM_IOREGION_*` flags name.
+    fn of(flags: u32) -> Self {
+        match flags & KVM_IOREGION_PIO {
+            0 => Self::Mmio,
+            _ => Self::Pio,
+        }
+    }
 }
 
 /// A range of guest addresses. An empty one is a doorbell: it takes writes of any width to
@@ -83,9 +94,12 @@ pub struct Spec {
     pub channel: bool,
     /// Remove the region instead of adding it.
     pub deassign: bool,
+    /// Milliseconds after which a device that has not answered has failed; 0: it may take for
+    /// ever.
+    pub timeout_ms: u32,
 }
 
-/// Why an argument of `KVM_SET_IOREGION` is refused; each is `EINVAL`.
+/// Why an argument of `KVM_SET_IOREGION` or `KVM_SET_IOREGION_RULES` is refused; each is `EINVAL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadSpec {
     /// Flags that no version defines.
@@ -101,6 +115,8 @@ pub enum BadSpec {
     },
     /// A doorbell takes only posted writes.
     DoorbellNotPosted,
+    /// A doorbell takes no rules.
+    DoorbellWithRules,
 }
 
 impl Spec {
@@ -121,10 +137,7 @@ impl Spec {
         if arg.pad != [0; 24] {
             return Err(BadSpec::Padding);
         }
-        let bus = match arg.flags & KVM_IOREGION_PIO {
-            0 => Bus::Mmio,
-            _ => Bus::Pio,
-        };
+        let bus = Bus::of(arg.flags);
         let range = Self::range(bus, arg.guest_paddr, arg.memory_size)?;
         let spec = Self {
             bus,
@@ -132,11 +145,32 @@ impl Spec {
             posted_writes: arg.flags & KVM_IOREGION_POSTED_WRITES != 0,
             channel: arg.flags & KVM_IOREGION_CHANNEL != 0,
             deassign: arg.flags & KVM_IOREGION_DEASSIGN != 0,
+            timeout_ms: arg.timeout_ms,
         };
         if range.is_empty() && !spec.posted_writes && !spec.deassign {
             return Err(BadSpec::DoorbellNotPosted);
         }
         Ok(spec)
+    }
+
+    /// The region that the argument of `KVM_SET_IOREGION_RULES` is for.
+    ///
+    /// # Errors
+    ///
+    /// [`BadSpec`], in the order of its variants.
+    pub fn ruled(arg: &KvmIoregionRules) -> Result<(Bus, Range), BadSpec> {
+        if arg.flags & !KVM_IOREGION_PIO != 0 {
+            return Err(BadSpec::Flags(arg.flags & !KVM_IOREGION_PIO));
+        }
+        if arg.pad != [0; 24] {
+            return Err(BadSpec::Padding);
+        }
+        let bus = Bus::of(arg.flags);
+        let range = Self::range(bus, arg.guest_paddr, arg.memory_size)?;
+        match range.is_empty() {
+            true => Err(BadSpec::DoorbellWithRules),
+            false => Ok((bus, range)),
+        }
     }
 
     fn range(bus: Bus, start: u64, len: u64) -> Result<Range, BadSpec> {
@@ -198,6 +232,35 @@ mod tests {
             (arg(0x1000, 0, 0), BadSpec::DoorbellNotPosted),
         ] {
             assert_eq!(Spec::parse(&arg), Err(want));
+        }
+    }
+
+    #[test]
+    fn rules_are_for_a_region_with_bytes() {
+        let rules = KvmIoregionRules {
+            guest_paddr: 0x1000,
+            memory_size: 8,
+            ..Default::default()
+        };
+        let range = Range::new(0x1000, 8).unwrap();
+        assert_eq!(Spec::ruled(&rules), Ok((Bus::Mmio, range)));
+        type Change = fn(&mut KvmIoregionRules);
+        let cases: [(Change, BadSpec); 4] = [
+            (|r| r.flags = 3, BadSpec::Flags(2)),
+            (|r| r.pad[23] = 1, BadSpec::Padding),
+            (
+                |r| (r.guest_paddr, r.flags) = (0xfffc, 1),
+                BadSpec::Range {
+                    start: 0xfffc,
+                    len: 8,
+                },
+            ),
+            (|r| r.memory_size = 0, BadSpec::DoorbellWithRules),
+        ];
+        for (change, bad) in cases {
+            let mut rules = rules;
+            change(&mut rules);
+            assert_eq!(Spec::ruled(&rules), Err(bad));
         }
     }
 

@@ -35,8 +35,8 @@ pub fn complete<M: Memory>(own: &M, kernel: &M, vcpu: usize, request: u64, data:
 #[inline]
 pub fn answer<M: Memory>(device: &M, vcpu: usize, request: u64) -> Option<u64> {
     let at = Layout::completion(vcpu);
-    let is_there = device.load_acquire(at + REQUEST) == request;
-    is_there.then(|| device.load(at + DATA))
+    let is_there = device.load_acquire(at.wrapping_add(REQUEST)) == request;
+    is_there.then(|| device.load(at.wrapping_add(DATA)))
 }
 
 /// Kernel: tells the device that the vCPU is going to sleep. To be followed by a last look for

@@ -45,6 +45,8 @@ pub const MAX_VCPUS: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     slots: usize,
+    /// `slots - 1`: which bits of a position number the slot.
+    mask: usize,
     vcpus: usize,
     /// Offset of slot 0.
     ring: usize,
@@ -72,6 +74,7 @@ impl Layout {
         match fits {
             true => Ok(Self {
                 slots: slots as usize,
+                mask: slots as usize - 1,
                 vcpus: vcpus as usize,
                 ring: PAGE + pages(vcpus as usize * LINE),
             }),
@@ -104,21 +107,21 @@ impl Layout {
     /// Offset of a vCPU's sleep flag in the kernel's area.
     #[inline]
     pub(crate) const fn sleep_flag(vcpu: usize) -> usize {
-        PAGE + vcpu * LINE
+        PAGE.wrapping_add(vcpu.wrapping_mul(LINE))
     }
 
     /// Offset of a vCPU's completion line in the device's area. Its first word is the request
     /// that it answers.
     #[inline]
     pub const fn completion(vcpu: usize) -> usize {
-        PAGE + vcpu * LINE
+        PAGE.wrapping_add(vcpu.wrapping_mul(LINE))
     }
 
     /// Offset of the slot for a position in the kernel's area. Its first word is the stamp: one
     /// more than the position of the access that it holds.
     #[inline]
     pub const fn slot(&self, position: u64) -> usize {
-        self.ring + (position as usize & (self.slots - 1)) * LINE
+        self.ring.wrapping_add((position as usize & self.mask).wrapping_mul(LINE))
     }
 }
 

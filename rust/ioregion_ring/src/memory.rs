@@ -16,6 +16,14 @@ pub trait Memory {
     /// Stores a word, unordered.
     fn store(&self, at: usize, value: u64);
 
+    /// Stores consecutive words, unordered.
+    #[inline(always)]
+    fn store_words<const N: usize>(&self, at: usize, values: [u64; N]) {
+        for (index, value) in values.into_iter().enumerate() {
+            self.store(at + 8 * index, value);
+        }
+    }
+
     /// Stores a word; what precedes in program order is seen before it.
     fn store_release(&self, at: usize, value: u64);
 

@@ -72,7 +72,7 @@ impl Producer {
         }
         let at = self.layout.slot(self.filled);
         slot::publish(own, at, self.filled, access);
-        self.filled += 1;
+        self.filled = self.filled.wrapping_add(1);
         Ok(())
     }
 
@@ -101,7 +101,7 @@ impl Producer {
 
     #[inline]
     fn is_full(&self) -> bool {
-        self.filled - self.consumed >= self.layout.slots() as u64
+        self.filled.wrapping_sub(self.consumed) >= self.layout.slots() as u64
     }
 
     /// Reads the device's count, once, and checks it.

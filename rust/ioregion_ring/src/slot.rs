@@ -61,12 +61,9 @@ pub(crate) fn publish<M: Memory>(memory: &M, at: usize, position: u64, access: &
         false => 0,
     };
     let kind = kind | (width as u64) << 8 | expects | u64::from(access.vcpu) << 32;
-    memory.store(at + KIND, kind);
-    memory.store(at + REQUEST, access.request);
-    memory.store(at + USER_DATA, user_data);
-    memory.store(at + OFFSET, offset);
-    memory.store(at + DATA, data);
-    memory.store_release(at + STAMP, position + 1);
+    let words = [kind, access.request, user_data, offset, data];
+    memory.store_words(at.wrapping_add(KIND), words);
+    memory.store_release(at.wrapping_add(STAMP), position.wrapping_add(1));
 }
 
 /// The access at `position`, if it has been published.

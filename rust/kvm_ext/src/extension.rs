@@ -4,9 +4,16 @@
 
 use crate::{
     ffi,
-    io::Io, //
+    io::Io,
+    published::{
+        Kvm,
+        ReadSide, //
+    }, //
 };
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
 use kernel::{
     error::{
         from_result,
@@ -16,7 +23,8 @@ use kernel::{
         c_int,
         c_long,
         c_uint,
-        c_ulong, //
+        c_ulong,
+        c_void, //
     },
     prelude::*,
     types::ForeignOwnable,
@@ -49,11 +57,12 @@ pub trait Extension: 'static {
     fn owns_ioctl(cmd: u32) -> bool;
 
     /// State of a VM that is being attached.
-    fn create_vm() -> Result<Self::Vm>;
+    fn create_vm(kvm: &Kvm<'_>) -> Result<Self::Vm>;
 
     /// Executes one of the ioctls that [`Self::owns_ioctl`] claims.
     fn ioctl(
         vm: <Self::Vm as ForeignOwnable>::Borrowed<'_>,
+        kvm: &Kvm<'_>,
         cmd: u32,
         arg: UserPtr,
     ) -> Result<isize>;
@@ -65,6 +74,7 @@ pub trait Extension: 'static {
         vm: <Self::Vm as ForeignOwnable>::Borrowed<'_>,
         vcpu: &mut Self::Vcpu,
         io: &mut Io<'_>,
+        side: &ReadSide<'_>,
     ) -> bool;
 
     /// Handles a guest access. May sleep, with no lock held, if [`Io::may_wait`].
@@ -151,7 +161,8 @@ unsafe extern "C" fn owns_ioctl<E: Extension>(cmd: c_uint) -> bool {
 /// As `kvm_ext_ops.vm_create`; only KVM calls it.
 unsafe extern "C" fn vm_create<E: Extension>(kvm: *mut ffi::Kvm) -> c_int {
     from_result(|| {
-        let vm = E::create_vm()?;
+        // SAFETY: KVM holds a reference during this ioctl, which has not locked `srcu`.
+        let vm = E::create_vm(&unsafe { kvm_of(kvm) }?)?;
         // SAFETY: `kvm` is valid, and nobody uses its data before this function returns.
         unsafe { ffi::shunt_set_vm_data(kvm, vm.into_foreign()) };
         Ok(0)
@@ -160,11 +171,11 @@ unsafe extern "C" fn vm_create<E: Extension>(kvm: *mut ffi::Kvm) -> c_int {
 
 /// # Safety
 ///
-/// `kvm` must be attached, and must not be destroyed during `'a`.
-unsafe fn vm_of<'a, E: Extension>(kvm: *mut ffi::Kvm) -> <E::Vm as ForeignOwnable>::Borrowed<'a> {
+/// `data` must be that of an attached VM, which must not be destroyed during `'a`.
+unsafe fn vm_of<'a, E: Extension>(data: *mut c_void) -> <E::Vm as ForeignOwnable>::Borrowed<'a> {
     // SAFETY: `vm_create` stored it, by the safety requirement, and only `vm_destroy` takes it
     // back.
-    unsafe { E::Vm::borrow(ffi::shunt_vm_data(kvm)) }
+    unsafe { E::Vm::borrow(data) }
 }
 
 /// # Safety
@@ -176,8 +187,21 @@ unsafe extern "C" fn vm_ioctl<E: Extension>(
     arg: c_ulong,
 ) -> c_long {
     // SAFETY: KVM calls this for attached VMs, and holds a reference to the VM meanwhile.
-    let vm = unsafe { vm_of::<E>(kvm) };
-    from_result(|| E::ioctl(vm, cmd, UserPtr::from_addr(arg)))
+    let vm = unsafe { vm_of::<E>(ffi::shunt_vm_data(kvm)) };
+    from_result(|| {
+        // SAFETY: As above; an ioctl has not locked `srcu`.
+        let kvm = unsafe { kvm_of(kvm) }?;
+        E::ioctl(vm, &kvm, cmd, UserPtr::from_addr(arg))
+    })
+}
+
+/// # Safety
+///
+/// As [`Kvm::new`].
+unsafe fn kvm_of<'a>(kvm: *mut ffi::Kvm) -> Result<Kvm<'a>> {
+    let kvm = NonNull::new(kvm).ok_or(EINVAL)?;
+    // SAFETY: By the safety requirement.
+    Ok(unsafe { Kvm::new(kvm) })
 }
 
 /// # Safety
@@ -195,15 +219,19 @@ unsafe extern "C" fn vcpu_try_io<E: Extension>(
     vcpu: *mut ffi::KvmVcpu,
     io: *const ffi::KvmExtIo,
 ) -> bool {
-    // SAFETY: The vCPU is valid and loaded by this thread; its VM is attached and outlives it.
-    let vm = unsafe { vm_of::<E>(ffi::shunt_vcpu_vm(vcpu)) };
+    // SAFETY: The vCPU is valid.
+    let view = unsafe { ffi::shunt_vcpu(vcpu) };
+    // SAFETY: The vCPU is loaded by this thread; its VM is attached and outlives it.
+    let vm = unsafe { vm_of::<E>(view.vm_data) };
+    // SAFETY: KVM calls this with `srcu` held.
+    let side = unsafe { ReadSide::new(view.kvm) };
     // SAFETY: As above, and this function is only called with the mutex of the vCPU held.
-    let Ok(state) = (unsafe { vcpu_state::<E>(vcpu) }) else {
+    let Ok(state) = (unsafe { vcpu_state::<E>(vcpu, view.vcpu_data) }) else {
         return false;
     };
     // SAFETY: These are the arguments of this call, and `io` is valid during it.
-    let mut io = unsafe { Io::new(vcpu, &*io, false) };
-    E::try_io(vm, state, &mut io)
+    let mut io = unsafe { Io::new(vcpu, view.index, &*io, false) };
+    E::try_io(vm, state, &mut io, &side)
 }
 
 /// # Safety
@@ -214,15 +242,17 @@ unsafe extern "C" fn vcpu_io<E: Extension>(
     io: *const ffi::KvmExtIo,
     may_wait: bool,
 ) -> c_int {
-    // SAFETY: The vCPU is valid and loaded by this thread; its VM is attached and outlives it.
-    let vm = unsafe { vm_of::<E>(ffi::shunt_vcpu_vm(vcpu)) };
+    // SAFETY: The vCPU is valid.
+    let view = unsafe { ffi::shunt_vcpu(vcpu) };
+    // SAFETY: The vCPU is loaded by this thread; its VM is attached and outlives it.
+    let vm = unsafe { vm_of::<E>(view.vm_data) };
     // SAFETY: As above, and this function is only called with the mutex of the vCPU held.
-    let state = match unsafe { vcpu_state::<E>(vcpu) } {
+    let state = match unsafe { vcpu_state::<E>(vcpu, view.vcpu_data) } {
         Ok(state) => state,
         Err(e) => return e.to_errno(),
     };
     // SAFETY: These are the arguments of this call, and `io` is valid during it.
-    let mut io = unsafe { Io::new(vcpu, &*io, may_wait) };
+    let mut io = unsafe { Io::new(vcpu, view.index, &*io, may_wait) };
     match E::handle_io(vm, state, &mut io) {
         IoOutcome::Completed => 1,
         IoOutcome::ToUserspace => 0,
@@ -234,10 +264,12 @@ unsafe extern "C" fn vcpu_io<E: Extension>(
 ///
 /// # Safety
 ///
-/// `vcpu` must be valid, and its mutex held during `'a`.
-unsafe fn vcpu_state<'a, E: Extension>(vcpu: *mut ffi::KvmVcpu) -> Result<&'a mut E::Vcpu> {
-    // SAFETY: The vCPU is valid.
-    let mut data = unsafe { ffi::shunt_vcpu_data(vcpu) };
+/// `vcpu` must be valid, its mutex held during `'a`, and `data` what it has.
+#[inline]
+unsafe fn vcpu_state<'a, E: Extension>(
+    vcpu: *mut ffi::KvmVcpu,
+    mut data: *mut c_void,
+) -> Result<&'a mut E::Vcpu> {
     if data.is_null() {
         data = KBox::into_raw(KBox::new(E::Vcpu::default(), GFP_KERNEL_ACCOUNT)?).cast();
         // SAFETY: The vCPU is valid, and its mutex keeps others away.

@@ -2,7 +2,7 @@
 
 //! Declarations of `helpers.h` and of `include/linux/kvm_ext.h`.
 //!
-//! C structures are opaque, but for the two that have to be read or filled in here. `helpers.c`
+//! C structures are opaque, but for those that have to be read or filled in here. `helpers.c`
 //! asserts the same sizes and offsets as this file.
 
 use core::mem::offset_of;
@@ -38,6 +38,18 @@ pub(crate) struct ShuntRing {
     _opaque: [u8; 0],
 }
 
+/// `struct shunt_registers`.
+#[repr(C)]
+pub(crate) struct ShuntRegisters {
+    _opaque: [u8; 0],
+}
+
+/// `struct eventfd_ctx`.
+#[repr(C)]
+pub(crate) struct EventfdCtx {
+    _opaque: [u8; 0],
+}
+
 /// `struct kvm_ext_io`.
 #[repr(C)]
 pub(crate) struct KvmExtIo {
@@ -48,6 +60,15 @@ pub(crate) struct KvmExtIo {
     pub(crate) is_pio: bool,
     pub(crate) is_write: bool,
     pub(crate) resumed: bool,
+}
+
+/// `struct shunt_vcpu`.
+#[repr(C)]
+pub(crate) struct ShuntVcpu {
+    pub(crate) kvm: *mut Kvm,
+    pub(crate) vm_data: *mut c_void,
+    pub(crate) vcpu_data: *mut c_void,
+    pub(crate) index: u32,
 }
 
 /// `struct kvm_ext_ops`.
@@ -72,6 +93,10 @@ const _: () = {
     assert!(offset_of!(KvmExtIo, is_pio) == 24);
     assert!(offset_of!(KvmExtIo, is_write) == 25);
     assert!(offset_of!(KvmExtIo, resumed) == 26);
+    assert!(size_of::<ShuntVcpu>() == 32);
+    assert!(offset_of!(ShuntVcpu, vm_data) == 8);
+    assert!(offset_of!(ShuntVcpu, vcpu_data) == 16);
+    assert!(offset_of!(ShuntVcpu, index) == 24);
     assert!(size_of::<KvmExtOps>() == 72);
     assert!(offset_of!(KvmExtOps, check_extension) == 8);
     assert!(offset_of!(KvmExtOps, owns_ioctl) == 16);
@@ -91,7 +116,7 @@ extern "C" {
     pub(crate) fn shunt_set_vm_data(kvm: *mut Kvm, data: *mut c_void);
     pub(crate) fn shunt_vcpu_data(vcpu: *mut KvmVcpu) -> *mut c_void;
     pub(crate) fn shunt_set_vcpu_data(vcpu: *mut KvmVcpu, data: *mut c_void);
-    pub(crate) fn shunt_vcpu_vm(vcpu: *mut KvmVcpu) -> *mut Kvm;
+    pub(crate) fn shunt_vcpu(vcpu: *mut KvmVcpu) -> ShuntVcpu;
     pub(crate) fn shunt_describe_exit(
         vcpu: *mut KvmVcpu,
         reason: u32,
@@ -99,7 +124,23 @@ extern "C" {
         len: usize,
     );
 
-    pub(crate) fn shunt_vcpu_index(vcpu: *mut KvmVcpu) -> u32;
+    pub(crate) fn shunt_synchronize(kvm: *mut Kvm);
+    pub(crate) fn shunt_deadline(ms: u32) -> u64;
+
+    pub(crate) fn shunt_registers_pin(
+        addr: u64,
+        size: usize,
+        registers: *mut *mut ShuntRegisters,
+    ) -> c_int;
+    pub(crate) fn shunt_registers_unpin(registers: *mut ShuntRegisters);
+    pub(crate) fn shunt_registers_start(registers: *mut ShuntRegisters) -> *mut c_void;
+    pub(crate) fn shunt_register_load(at: *const c_void, size: u32) -> u64;
+    pub(crate) fn shunt_register_store(at: *mut c_void, size: u32, value: u64);
+    pub(crate) fn shunt_register_clear(at: *mut c_void, size: u32, bits: u64);
+
+    pub(crate) fn shunt_eventfd_get(fd: c_int, error: *mut c_int) -> *mut EventfdCtx;
+    pub(crate) fn shunt_eventfd_put(eventfd: *mut EventfdCtx);
+    pub(crate) fn shunt_eventfd_signal(eventfd: *mut EventfdCtx);
 
     pub(crate) fn shunt_file_check(file: *mut c_void, write: bool) -> c_int;
     pub(crate) fn shunt_file_keeps_messages(file: *mut c_void) -> bool;
@@ -119,7 +160,7 @@ extern "C" {
     pub(crate) fn shunt_ring_get(fd: c_int) -> *mut ShuntRing;
     pub(crate) fn shunt_ring_kernel_area(ring: *mut ShuntRing) -> *mut c_void;
     pub(crate) fn shunt_ring_device_area(ring: *mut ShuntRing) -> *mut c_void;
-    pub(crate) fn shunt_ring_device_is_gone(ring: *mut ShuntRing) -> bool;
+    pub(crate) fn shunt_ring_device_is_gone(ring: *mut ShuntRing) -> *const bool;
     pub(crate) fn shunt_ring_close(ring: *mut ShuntRing);
     pub(crate) fn shunt_ring_changes(ring: *mut ShuntRing) -> u32;
     pub(crate) fn shunt_ring_announce(ring: *mut ShuntRing);
@@ -132,8 +173,10 @@ extern "C" {
         line: usize,
         request: u64,
         seen: u32,
+        deadline: u64,
     ) -> c_int;
-    pub(crate) fn shunt_ring_wait_for_room(ring: *mut ShuntRing, seen: u32) -> c_int;
+    pub(crate) fn shunt_ring_wait_for_room(ring: *mut ShuntRing, seen: u32, deadline: u64)
+        -> c_int;
 
     pub(crate) fn shunt_changes_alloc() -> *mut ShuntChanges;
     pub(crate) fn shunt_changes_free(changes: *mut ShuntChanges);
@@ -144,5 +187,6 @@ extern "C" {
         seen: u32,
         file: *mut c_void,
         write: bool,
+        deadline: u64,
     ) -> c_int;
 }

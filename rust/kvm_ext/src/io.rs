@@ -3,7 +3,6 @@
 //! A guest access that the extension is asked to handle.
 
 use crate::ffi;
-use core::slice;
 
 /// A guest access that nothing in the kernel handles, while KVM waits for it to be handled.
 ///
@@ -13,6 +12,7 @@ use core::slice;
 /// `raw.count` elements of `raw.size` bytes.
 pub struct Io<'a> {
     vcpu: *mut ffi::KvmVcpu,
+    vcpu_index: u32,
     raw: &'a ffi::KvmExtIo,
     may_wait: bool,
 }
@@ -20,15 +20,17 @@ pub struct Io<'a> {
 impl<'a> Io<'a> {
     /// # Safety
     ///
-    /// The arguments must be those of one call of `kvm_ext_ops.vcpu_io`.
+    /// The arguments must be those of one call of `kvm_ext_ops.vcpu_io`, and the vCPU's index.
     pub(crate) unsafe fn new(
         vcpu: *mut ffi::KvmVcpu,
+        vcpu_index: u32,
         raw: &'a ffi::KvmExtIo,
         may_wait: bool,
     ) -> Self {
         // INVARIANT: That is what KVM passes, by the safety requirement.
         Self {
             vcpu,
+            vcpu_index,
             raw,
             may_wait,
         }
@@ -37,8 +39,7 @@ impl<'a> Io<'a> {
     /// Which of its VM's vCPUs makes the access.
     #[inline]
     pub fn vcpu_index(&self) -> usize {
-        // SAFETY: The vCPU is valid by the type invariant.
-        unsafe { ffi::shunt_vcpu_index(self.vcpu) as usize }
+        self.vcpu_index as usize
     }
 
     /// Guest physical address, or port.
@@ -84,25 +85,41 @@ impl<'a> Io<'a> {
         self.may_wait
     }
 
-    /// `width` bytes of a write, `at` bytes into the access, zero-extended. 0 if they are not
-    /// all inside.
-    #[inline]
-    pub fn load(&self, at: usize, width: usize) -> u64 {
-        let mut value = [0; 8];
-        if let (Some(to), Some(from)) = (value.get_mut(..width), self.bytes(at, width)) {
-            to.copy_from_slice(from);
-        }
-        u64::from_ne_bytes(value)
-    }
-
-    /// Stores `width` bytes of what a read yields, `at` bytes into the access. Does nothing if
+    /// `width` bytes (1, 2, 4 or 8) of a write, `at` bytes into the access, zero-extended. 0 if
     /// they are not all inside.
     #[inline]
+    pub fn load(&self, at: usize, width: usize) -> u64 {
+        let Some(from) = self.bytes(at, width) else {
+            return 0;
+        };
+        // SAFETY: `bytes` says that so many are there. A pointer into the data is not aligned.
+        unsafe {
+            match width {
+                1 => from.read().into(),
+                2 => from.cast::<u16>().read_unaligned().into(),
+                4 => from.cast::<u32>().read_unaligned().into(),
+                8 => from.cast::<u64>().read_unaligned(),
+                _ => 0,
+            }
+        }
+    }
+
+    /// Stores `width` bytes (1, 2, 4 or 8) of what a read yields, `at` bytes into the access.
+    /// Does nothing if they are not all inside.
+    #[inline]
     pub fn store(&mut self, at: usize, width: usize, value: u64) {
-        if let (Some(from), Some(to)) =
-            (value.to_ne_bytes().get(..width), self.bytes_mut(at, width))
-        {
-            to.copy_from_slice(from);
+        let Some(to) = self.bytes(at, width) else {
+            return;
+        };
+        // SAFETY: As in `load`.
+        unsafe {
+            match width {
+                1 => to.write(value as u8),
+                2 => to.cast::<u16>().write_unaligned(value as u16),
+                4 => to.cast::<u32>().write_unaligned(value as u32),
+                8 => to.cast::<u64>().write_unaligned(value),
+                _ => {}
+            }
         }
     }
 
@@ -116,23 +133,12 @@ impl<'a> Io<'a> {
         }
     }
 
+    /// Where `width` bytes of the data are. Userspace may map them, as it may those of any I/O
+    /// exit: what it stores there meanwhile is what its guest reads or its device gets, and
+    /// nothing else, so they are copied and not referred to.
     #[inline]
-    fn bytes(&self, at: usize, width: usize) -> Option<&[u8]> {
-        if at.checked_add(width)? > self.total_size() {
-            return None;
-        }
-        // SAFETY: By the type invariant and the check above, these bytes are all inside of the
-        // elements. Userspace may map them, as it may those of any I/O exit: what it stores
-        // there meanwhile is what its guest reads or its device gets, and nothing else.
-        Some(unsafe { slice::from_raw_parts(self.raw.data.add(at), width) })
-    }
-
-    #[inline]
-    fn bytes_mut(&mut self, at: usize, width: usize) -> Option<&mut [u8]> {
-        if at.checked_add(width)? > self.total_size() {
-            return None;
-        }
-        // SAFETY: As in `bytes`; nobody else in the kernel uses them during the call.
-        Some(unsafe { slice::from_raw_parts_mut(self.raw.data.add(at), width) })
+    fn bytes(&self, at: usize, width: usize) -> Option<*mut u8> {
+        let is_inside = at.checked_add(width)? <= self.total_size();
+        is_inside.then(|| self.raw.data.wrapping_add(at))
     }
 }

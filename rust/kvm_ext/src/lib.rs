@@ -17,19 +17,25 @@
 //!
 //! [`PeerFile`], [`SharedRing`] and [`Changes`] are what `handle_io` may wait for: the other end of
 //! a pipe or socket, a process that shares memory, and another thread of the same VM. What need
-//! not wait, `try_io` may handle before there is an exit.
+//! not wait, `try_io` may handle before there is an exit; it reads what is [`Published`].
 //!
 //! This crate is the only place where the module touches C. Nothing here knows what the
 //! extension is for.
 
 mod changes;
+mod deadline;
+mod event_fd;
 mod extension;
 mod ffi;
 mod io;
 mod peer_file;
+mod published;
+mod registers;
 mod shared_ring;
 
 pub use changes::Changes;
+pub use deadline::Deadline;
+pub use event_fd::EventFd;
 pub use extension::{
     Extension,
     IoOutcome,
@@ -40,6 +46,12 @@ pub use peer_file::{
     Direction,
     PeerFile, //
 };
+pub use published::{
+    Kvm,
+    Published,
+    ReadSide, //
+};
+pub use registers::Registers;
 pub use shared_ring::{
     Area,
     SharedRing, //

@@ -4,7 +4,8 @@
 
 use crate::{
     ffi,
-    Changes, //
+    Changes,
+    Deadline, //
 };
 use core::ffi::c_void;
 use kernel::{
@@ -100,12 +101,19 @@ impl PeerFile {
     ///
     /// # Errors
     ///
-    /// `EINTR`: a signal is pending. `ENOMEM`.
+    /// `EINTR`: a signal is pending. `ETIMEDOUT`: the deadline came. `ENOMEM`.
     #[inline]
-    pub fn wait(&self, changes: &Changes, seen: u32) -> Result {
+    pub fn wait(&self, changes: &Changes, seen: u32, deadline: Deadline) -> Result {
         // SAFETY: The counter and the file are valid.
-        let r = unsafe { ffi::shunt_wait(changes.as_ptr(), seen, self.as_ptr(), self.is_write()) };
-        to_result(r)
+        to_result(unsafe {
+            ffi::shunt_wait(
+                changes.as_ptr(),
+                seen,
+                self.as_ptr(),
+                self.is_write(),
+                deadline.as_raw(),
+            )
+        })
     }
 
     #[inline]

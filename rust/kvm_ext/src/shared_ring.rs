@@ -2,7 +2,10 @@
 
 //! The two areas of a channel in shared memory, and sleeping on them.
 
-use crate::ffi;
+use crate::{
+    ffi,
+    Deadline, //
+};
 use core::ptr::NonNull;
 use ioregion_ring::{
     completion,
@@ -16,7 +19,6 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
-            Relaxed,
             Release, //
         },
         barrier::{
@@ -31,11 +33,14 @@ use kernel::{
 /// # Invariants
 ///
 /// `ring` holds a reference; `kernel` and `device` are its areas, which stay where they are as long
-/// as it, and have the sizes of `layout`.
+/// as it, and have `kernel_size` and `device_size` bytes; `is_gone` belongs to it, too.
 pub struct SharedRing {
     ring: NonNull<ffi::ShuntRing>,
     kernel: *mut u64,
+    kernel_size: usize,
     device: *mut u64,
+    device_size: usize,
+    is_gone: *const bool,
     layout: Layout,
 }
 
@@ -70,6 +75,10 @@ impl SharedRing {
             kernel: unsafe { ffi::shunt_ring_kernel_area(ring.as_ptr()) }.cast(),
             // SAFETY: The ring is valid.
             device: unsafe { ffi::shunt_ring_device_area(ring.as_ptr()) }.cast(),
+            kernel_size: layout.kernel_area(),
+            device_size: layout.device_area(),
+            // SAFETY: The ring is valid.
+            is_gone: unsafe { ffi::shunt_ring_device_is_gone(ring.as_ptr()) },
             layout,
         })
     }
@@ -108,7 +117,7 @@ impl SharedRing {
     pub fn kernel_area(&self) -> Area<'_> {
         Area {
             start: self.kernel,
-            size: self.layout.kernel_area(),
+            size: self.kernel_size,
             _ring: self,
         }
     }
@@ -118,7 +127,7 @@ impl SharedRing {
     pub fn device_area(&self) -> Area<'_> {
         Area {
             start: self.device,
-            size: self.layout.device_area(),
+            size: self.device_size,
             _ring: self,
         }
     }
@@ -126,8 +135,9 @@ impl SharedRing {
     /// Whether no process has the file open or mapped any more.
     #[inline]
     pub fn device_is_gone(&self) -> bool {
-        // SAFETY: The ring is valid by the type invariant.
-        unsafe { ffi::shunt_ring_device_is_gone(self.ring.as_ptr()) }
+        // SAFETY: It is valid by the type invariant. Other threads may set it meanwhile, with
+        // WRITE_ONCE; this is READ_ONCE.
+        unsafe { self.is_gone.read_volatile() }
     }
 
     /// How many changes there were that waiting vCPUs have to know of. To be read before the
@@ -163,15 +173,23 @@ impl SharedRing {
     ///
     /// # Errors
     ///
-    /// `EINTR`: a signal is pending.
-    pub fn sleep(&self, vcpu: usize, request: u64, seen: u32) -> Result {
+    /// `EINTR`: a signal is pending. `ETIMEDOUT`: the deadline came.
+    pub fn sleep(&self, vcpu: usize, request: u64, seen: u32, deadline: Deadline) -> Result {
         let vcpu = self.checked(vcpu);
         let line = Layout::completion(vcpu);
         let own = self.kernel_area();
         completion::fall_asleep(&own, vcpu);
         // SAFETY: As in `spin`.
-        let r =
-            unsafe { ffi::shunt_ring_sleep(self.ring.as_ptr(), vcpu as u32, line, request, seen) };
+        let r = unsafe {
+            ffi::shunt_ring_sleep(
+                self.ring.as_ptr(),
+                vcpu as u32,
+                line,
+                request,
+                seen,
+                deadline.as_raw(),
+            )
+        };
         completion::wake_up(&own, vcpu);
         to_result(r)
     }
@@ -181,10 +199,12 @@ impl SharedRing {
     ///
     /// # Errors
     ///
-    /// `EINTR`: a signal is pending.
-    pub fn wait_for_room(&self, seen: u32) -> Result {
+    /// `EINTR`: a signal is pending. `ETIMEDOUT`: the deadline came.
+    pub fn wait_for_room(&self, seen: u32, deadline: Deadline) -> Result {
         // SAFETY: The ring is valid by the type invariant.
-        to_result(unsafe { ffi::shunt_ring_wait_for_room(self.ring.as_ptr(), seen) })
+        to_result(unsafe {
+            ffi::shunt_ring_wait_for_room(self.ring.as_ptr(), seen, deadline.as_raw())
+        })
     }
 
     /// A vCPU that there is a line for.
@@ -208,7 +228,7 @@ impl Drop for SharedRing {
 ///
 /// # Invariants
 ///
-/// `start` is aligned to a page and valid for `size` bytes, a multiple of 8, as long as the ring.
+/// `start` is aligned to a page and valid for `size` bytes, whole pages, as long as the ring.
 pub struct Area<'a> {
     start: *mut u64,
     size: usize,
@@ -217,34 +237,61 @@ pub struct Area<'a> {
 
 impl Area<'_> {
     #[inline(always)]
-    fn word(&self, at: usize) -> &Atomic<u64> {
+    fn word(&self, at: usize) -> *mut u64 {
         // What is out of range is a bug of ours: offsets come from a layout, not from the device.
         let index = if at < self.size { at / 8 } else { 0 };
-        // SAFETY: The word is inside of the area by the type invariant and the check above. The
-        // device process may access it, too, which an atomic access allows for.
-        unsafe { Atomic::from_ptr(self.start.add(index)) }
+        self.start.wrapping_add(index)
+    }
+
+    #[inline(always)]
+    fn atomic(&self, at: usize) -> &Atomic<u64> {
+        // SAFETY: The word is inside of the area, by the check in `word` and the type invariant.
+        // The device process may access it, too, which an atomic access allows for.
+        unsafe { Atomic::from_ptr(self.word(at)) }
     }
 }
 
 impl Memory for Area<'_> {
+    // The kernel's relaxed atomics are READ_ONCE and WRITE_ONCE, but out of line in Rust.
     #[inline(always)]
     fn load(&self, at: usize) -> u64 {
-        self.word(at).load(Relaxed)
+        // SAFETY: As in `atomic`; a volatile access of an aligned word is READ_ONCE.
+        unsafe { self.word(at).read_volatile() }
     }
 
     #[inline(always)]
     fn load_acquire(&self, at: usize) -> u64 {
-        self.word(at).load(Acquire)
+        self.atomic(at).load(Acquire)
     }
 
     #[inline(always)]
     fn store(&self, at: usize, value: u64) {
-        self.word(at).store(value, Relaxed);
+        // SAFETY: As in `atomic`; a volatile access of an aligned word is WRITE_ONCE.
+        unsafe { self.word(at).write_volatile(value) }
+    }
+
+    #[inline(always)]
+    fn store_words<const N: usize>(&self, at: usize, values: [u64; N]) {
+        const { assert!(N <= 512) };
+        // As in `word`, for all of them.
+        let first = if at.wrapping_add(8 * N) <= self.size {
+            at / 8
+        } else {
+            0
+        };
+        for (index, value) in values.into_iter().enumerate() {
+            // SAFETY: As in `store`; an area has room for this many words.
+            unsafe {
+                self.start
+                    .wrapping_add(first.wrapping_add(index))
+                    .write_volatile(value)
+            };
+        }
     }
 
     #[inline(always)]
     fn store_release(&self, at: usize, value: u64) {
-        self.word(at).store(value, Release);
+        self.atomic(at).store(value, Release);
     }
 
     #[inline(always)]

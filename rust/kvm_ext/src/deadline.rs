@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! When to give up waiting.
+
+use crate::ffi;
+
+/// A moment after which nobody waits any more, exact to a tick of the kernel's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline(u64);
+
+impl Deadline {
+    /// One that does not come.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// The moment `ms` milliseconds from now, or a little later.
+    pub fn after_ms(ms: u32) -> Self {
+        // SAFETY: There are no requirements.
+        Self(unsafe { ffi::shunt_deadline(ms) })
+    }
+
+    #[inline]
+    pub(crate) fn as_raw(self) -> u64 {
+        self.0
+    }
+}
