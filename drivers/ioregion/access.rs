@@ -4,7 +4,9 @@
 
 use crate::{
     channel::{
+        ticket,
         Caller,
+        Channel,
         Stop,
         Ticket, //
     },
@@ -116,23 +118,26 @@ fn attempt_whole(entry: &Entry, spin: &mut Spin, io: &mut Io<'_>) -> Attempt {
         Some(Step::Send(piece)) => piece,
         None => return Attempt::Refused,
     };
-    let (region, channel) = (&*entry.region, entry.region.channel());
+    let Channel::Ring(ring) = entry.region.channel() else {
+        return Attempt::Refused;
+    };
     // What an access of several pieces has read would be lost with this attempt.
-    if piece.bytes != io.total_size() || !channel.is_fast() {
+    if piece.bytes != io.total_size() {
         return Attempt::Refused;
     }
-    let mut caller = Caller::new(io, spin, Deadline::NEVER);
-    let ticket = match channel.send(region, &piece.command, &caller) {
-        Ok(None) => return Attempt::Complete,
-        Ok(Some(ticket)) => ticket,
-        Err(_) => return Attempt::Refused,
+    let vcpu = io.vcpu_index();
+    let Ok(request) = ring.post(&entry.region, &piece.command, vcpu) else {
+        return Attempt::Refused;
     };
-    match channel.receive(region, ticket, &mut caller) {
-        Ok(reply) => {
-            piece.store(io, 0, reply.data);
+    let Some(ticket) = ticket(vcpu, request) else {
+        return Attempt::Complete;
+    };
+    match ring.answer_at_once(vcpu, request, spin) {
+        Some(data) => {
+            piece.store(io, 0, data);
             Attempt::Complete
         }
-        Err(_) => Attempt::Sent(ticket),
+        None => Attempt::Sent(ticket),
     }
 }
 

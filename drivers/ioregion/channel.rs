@@ -45,6 +45,12 @@ pub(crate) enum Ticket {
     Completion { vcpu: usize, request: u64 },
 }
 
+/// The ticket for the answer to a request of a ring; 0 is none.
+#[inline]
+pub(crate) fn ticket(vcpu: usize, request: u64) -> Option<Ticket> {
+    (request != 0).then_some(Ticket::Completion { vcpu, request })
+}
+
 /// The vCPU that makes an access.
 pub(crate) struct Caller<'a> {
     pub(crate) index: usize,
@@ -88,7 +94,6 @@ pub(crate) enum Channel {
 impl Channel {
     /// Sends a command of `region`, whose channel this is. Yields the ticket for its answer, if
     /// it expects one.
-    #[inline]
     pub(crate) fn send(
         &self,
         region: &Region,
@@ -104,7 +109,6 @@ impl Channel {
     }
 
     /// Receives the answer for a ticket of this channel.
-    #[inline]
     pub(crate) fn receive(
         &self,
         region: &Region,
@@ -137,11 +141,5 @@ impl Channel {
             Self::Frames { order, .. } => order.change(change),
             Self::Ring(ring) => ring.change(change),
         }
-    }
-
-    /// Whether accesses may be handled before KVM prepares an exit.
-    #[inline]
-    pub(crate) fn is_fast(&self) -> bool {
-        matches!(self, Self::Ring(_))
     }
 }

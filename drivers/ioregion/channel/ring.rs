@@ -8,6 +8,7 @@
 
 use super::{
     stopped,
+    ticket,
     Caller,
     Stop,
     Ticket, //
@@ -60,7 +61,7 @@ struct State {
 }
 
 /// Why a command is not in the ring.
-enum NotPosted {
+pub(crate) enum NotPosted {
     Full,
     Failed(Error),
 }
@@ -100,7 +101,6 @@ impl RingChannel {
         self.shared.announce();
     }
 
-    #[inline]
     pub(super) fn send(
         &self,
         region: &Region,
@@ -137,22 +137,7 @@ impl RingChannel {
         }
     }
 
-    #[inline]
     pub(super) fn receive(
-        &self,
-        region: &Region,
-        vcpu: usize,
-        request: u64,
-        caller: &mut Caller<'_>,
-    ) -> Result<Reply, Stop> {
-        match completion::answer(&self.shared.device_area(), vcpu, request) {
-            Some(data) => Ok(Reply { data }),
-            None => self.await_answer(region, vcpu, request, caller),
-        }
-    }
-
-    #[cold]
-    fn await_answer(
         &self,
         region: &Region,
         vcpu: usize,
@@ -161,13 +146,10 @@ impl RingChannel {
     ) -> Result<Reply, Stop> {
         loop {
             let seen = self.shared.changes();
-            if let Some(data) = completion::answer(&self.shared.device_area(), vcpu, request) {
+            if let Some(data) = self.answer_at_once(vcpu, request, caller.spin) {
                 return Ok(Reply { data });
             }
             self.check(region).map_err(Stop::Failed)?;
-            if self.spin(vcpu, request, caller.spin) {
-                continue;
-            }
             if !caller.may_wait {
                 return Err(Stop::Interrupted);
             }
@@ -176,8 +158,16 @@ impl RingChannel {
         }
     }
 
+    /// The answer to a request, if it is there or comes while the vCPU spins.
+    #[inline]
+    pub(crate) fn answer_at_once(&self, vcpu: usize, request: u64, spin: &mut Spin) -> Option<u64> {
+        let answer = || completion::answer(&self.shared.device_area(), vcpu, request);
+        answer().or_else(|| self.spin(vcpu, request, spin).then(answer)?)
+    }
+
+    #[cold]
     fn spin(&self, vcpu: usize, request: u64, spin: &mut Spin) -> bool {
-        let answered = self.shared.spin(vcpu, request, spin.ns());
+        let answered = spin.ns() != 0 && self.shared.spin(vcpu, request, spin.ns());
         match answered {
             true => spin.was_answered(),
             false => spin.had_to_sleep(),
@@ -187,8 +177,13 @@ impl RingChannel {
 
     /// Puts a command into the ring, and wakes the device for it if it sleeps. Yields its
     /// request, 0 if none is awaited.
-    #[inline]
-    fn post(&self, region: &Region, command: &Command, vcpu: usize) -> Result<u64, NotPosted> {
+    #[inline(always)]
+    pub(crate) fn post(
+        &self,
+        region: &Region,
+        command: &Command,
+        vcpu: usize,
+    ) -> Result<u64, NotPosted> {
         let (own, device) = (self.shared.kernel_area(), self.shared.device_area());
         let request = self.fill(&own, &device, region, command, vcpu)?;
         if Producer::must_wake(&own, &device) {
@@ -259,9 +254,4 @@ impl RingChannel {
             _ => EPIPE,
         }
     }
-}
-
-#[inline]
-fn ticket(vcpu: usize, request: u64) -> Option<Ticket> {
-    (request != 0).then_some(Ticket::Completion { vcpu, request })
 }
