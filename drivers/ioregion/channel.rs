@@ -71,6 +71,15 @@ impl<'a> Caller<'a> {
             deadline,
         }
     }
+
+    /// To be asked before a sleep, which notices the deadline itself.
+    fn check_may_wait(&self) -> Result<(), Stop> {
+        match self.may_wait {
+            true => Ok(()),
+            false if self.deadline.is_over() => Err(Stop::Failed(ETIMEDOUT)),
+            false => Err(Stop::Interrupted),
+        }
+    }
 }
 
 /// Why a wait was in vain.

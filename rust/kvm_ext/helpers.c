@@ -187,6 +187,11 @@ u64 shunt_deadline(u32 ms)
 	return get_jiffies_64() + msecs_to_jiffies(ms) + 1;
 }
 
+bool shunt_is_over(u64 deadline)
+{
+	return !shunt_time_left(deadline);
+}
+
 /*
  * Sleep until the count is no longer @seen, or @file is ready, or a signal
  * comes (-EINTR), or the deadline (-ETIMEDOUT).

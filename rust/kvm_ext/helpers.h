@@ -45,5 +45,6 @@ int shunt_wait(struct shunt_changes *changes, u32 seen, struct file *file, bool 
 	       u64 deadline);
 
 u64 shunt_deadline(u32 ms);
+bool shunt_is_over(u64 deadline);
 
 #endif

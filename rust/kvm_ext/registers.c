@@ -51,7 +51,7 @@ int shunt_registers_pin(u64 addr, size_t size, struct shunt_registers **result)
 		if (r > 0)
 			unpin_user_pages(registers->pages, r);
 		kfree(registers);
-		return r < 0 ? r : -EFAULT;
+		return r == -ENOMEM ? r : -EFAULT;
 	}
 
 	registers->mm = current->mm;

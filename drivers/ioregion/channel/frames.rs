@@ -239,9 +239,7 @@ impl FrameChannel {
     }
 
     fn wait(&self, file: &PeerFile, seen: u32, caller: &Caller<'_>) -> Result<(), Stop> {
-        if !caller.may_wait {
-            return Err(Stop::Interrupted);
-        }
+        caller.check_may_wait()?;
         let waited = file.wait(&self.changes, seen, caller.deadline);
         waited.map_err(stopped)
     }

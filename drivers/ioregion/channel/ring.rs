@@ -121,9 +121,7 @@ impl RingChannel {
         command: &Command,
         caller: &Caller<'_>,
     ) -> Result<Option<Ticket>, Stop> {
-        if !caller.may_wait {
-            return Err(Stop::Interrupted);
-        }
+        caller.check_may_wait()?;
         loop {
             let seen = self.shared.changes();
             Producer::want_room(&self.shared.kernel_area());
@@ -150,9 +148,7 @@ impl RingChannel {
                 return Ok(Reply { data });
             }
             self.check(region).map_err(Stop::Failed)?;
-            if !caller.may_wait {
-                return Err(Stop::Interrupted);
-            }
+            caller.check_may_wait()?;
             let slept = self.shared.sleep(vcpu, request, seen, caller.deadline);
             slept.map_err(stopped)?;
         }

@@ -18,6 +18,12 @@ impl Deadline {
         Self(unsafe { ffi::shunt_deadline(ms) })
     }
 
+    /// Whether it has come.
+    pub fn is_over(self) -> bool {
+        // SAFETY: There are no requirements.
+        unsafe { ffi::shunt_is_over(self.0) }
+    }
+
     #[inline]
     pub(crate) fn as_raw(self) -> u64 {
         self.0

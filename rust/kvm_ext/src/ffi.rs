@@ -126,6 +126,7 @@ extern "C" {
 
     pub(crate) fn shunt_synchronize(kvm: *mut Kvm);
     pub(crate) fn shunt_deadline(ms: u32) -> u64;
+    pub(crate) fn shunt_is_over(deadline: u64) -> bool;
 
     pub(crate) fn shunt_registers_pin(
         addr: u64,
