@@ -60,10 +60,16 @@ pub(crate) struct Access {
     is_write: bool,
     /// Bytes that are complete.
     done: usize,
-    /// The next piece has been sent, and its answer is due.
-    ticket: Option<Ticket>,
+    sent: Option<Sent>,
     /// When the device has failed to take and answer the next piece.
     deadline: Option<Deadline>,
+}
+
+/// The piece after the bytes that are complete has been sent, and its answer is due.
+#[derive(Clone, Copy)]
+struct Sent {
+    ticket: Ticket,
+    bytes: usize,
 }
 
 /// A command, and how many of the access's bytes it covers.
@@ -82,7 +88,7 @@ enum Step {
 /// How far an attempt came.
 enum Attempt {
     Complete,
-    Sent(Ticket),
+    Sent(Sent),
     Refused,
 }
 
@@ -106,7 +112,7 @@ pub(crate) fn attempt(vm: &Vm, vcpu: &mut Vcpu, io: &mut Io<'_>, side: &ReadSide
     vcpu.prior = match attempt_whole(entry, &mut vcpu.spin, io) {
         Attempt::Complete => return true,
         Attempt::Refused => Prior::Refused,
-        Attempt::Sent(ticket) => Prior::Begun(Access::begin(entry.clone(), io, Some(ticket))),
+        Attempt::Sent(sent) => Prior::Begun(Access::begin(entry.clone(), io, Some(sent))),
     };
     false
 }
@@ -137,35 +143,61 @@ fn attempt_whole(entry: &Entry, spin: &mut Spin, io: &mut Io<'_>) -> Attempt {
             piece.store(io, 0, data);
             Attempt::Complete
         }
-        None => Attempt::Sent(ticket),
+        None => Attempt::Sent(Sent {
+            ticket,
+            bytes: piece.bytes,
+        }),
     }
 }
 
 /// Handles an access at an exit.
 pub(crate) fn handle(vm: &Vm, vcpu: &mut Vcpu, io: &mut Io<'_>) -> IoOutcome {
-    let begun = match core::mem::take(&mut vcpu.prior) {
-        Prior::Begun(access) if access.is_of(io) => Some(access),
-        Prior::Unclaimed { addr, is_write }
-            if !io.is_pio() && (addr, is_write) == (io.addr(), io.is_write()) =>
-        {
-            return IoOutcome::ToUserspace;
-        }
-        _ => vm.find(io).map(|entry| Access::begin(entry, io, None)),
-    };
-    let Some(mut access) = begun else {
+    let Vcpu { prior, spin } = vcpu;
+    if !prior.has_begun(io) {
+        let entry = match prior.is_unclaimed(io) {
+            true => None,
+            false => vm.find(io),
+        };
+        *prior = match entry {
+            Some(entry) => Prior::Begun(Access::begin(entry, io, None)),
+            None => Prior::Nothing,
+        };
+    }
+    let Prior::Begun(access) = prior else {
         return IoOutcome::ToUserspace;
     };
-    match access.advance(io, &mut vcpu.spin) {
+    let outcome = match access.advance(io, spin) {
         Ok(()) => IoOutcome::Completed,
-        Err(Stop::Interrupted) => {
-            vcpu.prior = Prior::Begun(access);
-            IoOutcome::Interrupted
-        }
+        Err(Stop::Interrupted) => return IoOutcome::Interrupted,
         Err(Stop::Failed(error)) => {
-            failure::describe(&access, io, error);
+            failure::describe(access, io, error);
             IoOutcome::ToUserspace
         }
+    };
+    *prior = Prior::Nothing;
+    outcome
+}
+
+impl Prior {
+    /// Whether it is the begun access that KVM asks about: one that was interrupted, or that
+    /// [`attempt`] sent just before. An exception may have undone that in between.
+    fn has_begun(&self, io: &Io<'_>) -> bool {
+        match self {
+            Self::Begun(access) => io.is_resumed() || is_mmio(io, access.addr, access.is_write),
+            _ => false,
+        }
     }
+
+    fn is_unclaimed(&self, io: &Io<'_>) -> bool {
+        match *self {
+            Self::Unclaimed { addr, is_write } => is_mmio(io, addr, is_write),
+            _ => false,
+        }
+    }
+}
+
+fn is_mmio(io: &Io<'_>, addr: u64, is_write: bool) -> bool {
+    !io.is_pio() && (addr, is_write) == (io.addr(), io.is_write())
 }
 
 impl Entry {
@@ -234,22 +266,15 @@ impl Piece {
 }
 
 impl Access {
-    fn begin(entry: Entry, io: &Io<'_>, ticket: Option<Ticket>) -> Self {
+    fn begin(entry: Entry, io: &Io<'_>, sent: Option<Sent>) -> Self {
         Self {
             entry,
             addr: io.addr(),
             is_write: io.is_write(),
             done: 0,
-            ticket,
+            sent,
             deadline: None,
         }
-    }
-
-    /// Whether this is the access that KVM asks about: the one that was interrupted, or that
-    /// [`attempt`] sent just before. An exception may have undone one in between.
-    fn is_of(&self, io: &Io<'_>) -> bool {
-        io.is_resumed()
-            || (!io.is_pio() && (self.addr, self.is_write) == (io.addr(), io.is_write()))
     }
 
     pub(crate) fn region(&self) -> &Region {
@@ -262,7 +287,7 @@ impl Access {
 
     /// The device may have seen the next piece.
     pub(crate) fn is_sent(&self) -> bool {
-        self.ticket.is_some()
+        self.sent.is_some()
     }
 
     /// The piece after the bytes that are complete.
@@ -272,43 +297,61 @@ impl Access {
 
     fn advance(&mut self, io: &mut Io<'_>, spin: &mut Spin) -> Result<(), Stop> {
         while self.done < io.total_size() {
-            let step = match self.is_sent() {
-                true => self.next_piece(io).map(Step::Send),
-                false => self.entry.step(io, self.done),
-            };
-            self.done += match step.ok_or(Stop::Failed(EINVAL))? {
-                Step::Done(bytes) => bytes,
-                Step::Send(piece) => {
-                    self.exchange(&piece, io, spin)?;
-                    piece.bytes
-                }
-            };
+            if let Some(sent) = self.sent {
+                self.receive(sent, io, spin)?;
+                continue;
+            }
+            match self.entry.step(io, self.done) {
+                Some(Step::Done(bytes)) => self.complete(bytes),
+                Some(Step::Send(piece)) => self.send(&piece, io, spin)?,
+                None => return Err(Stop::Failed(EINVAL)),
+            }
         }
         Ok(())
     }
 
-    /// Sends a piece, unless that is done, and receives its answer, if there is to be one.
-    fn exchange(&mut self, piece: &Piece, io: &mut Io<'_>, spin: &mut Spin) -> Result<(), Stop> {
-        let region = &*self.entry.region;
-        let deadline = *self.deadline.get_or_insert_with(|| region.deadline());
-        let mut caller = Caller::new(io, spin, deadline);
-        if self.ticket.is_none() {
-            self.ticket = region.channel().send(region, &piece.command, &caller)?;
+    fn send(&mut self, piece: &Piece, io: &Io<'_>, spin: &mut Spin) -> Result<(), Stop> {
+        let caller = Caller::new(io, spin, self.deadline());
+        let region = self.region();
+        match region.channel().send(region, &piece.command, &caller)? {
+            Some(ticket) => {
+                self.sent = Some(Sent {
+                    ticket,
+                    bytes: piece.bytes,
+                });
+            }
+            None => self.complete(piece.bytes),
         }
-        if let Some(ticket) = self.ticket {
-            let reply = region.channel().receive(region, ticket, &mut caller)?;
-            self.ticket = None;
-            piece.store(io, self.done, reply.data);
-        }
-        self.deadline = None;
         Ok(())
+    }
+
+    fn receive(&mut self, sent: Sent, io: &mut Io<'_>, spin: &mut Spin) -> Result<(), Stop> {
+        let mut caller = Caller::new(io, spin, self.deadline());
+        let region = self.region();
+        let reply = region.channel().receive(region, sent.ticket, &mut caller)?;
+        if !io.is_write() {
+            io.store(self.done, sent.bytes, reply.data);
+        }
+        self.complete(sent.bytes);
+        Ok(())
+    }
+
+    fn complete(&mut self, bytes: usize) {
+        self.done += bytes;
+        self.sent = None;
+        self.deadline = None;
+    }
+
+    fn deadline(&mut self) -> Deadline {
+        let region = &self.entry.region;
+        *self.deadline.get_or_insert_with(|| region.deadline())
     }
 }
 
 impl Drop for Access {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            self.region().channel().abandon(ticket);
+        if let Some(sent) = self.sent {
+            self.region().channel().abandon(sent.ticket);
         }
     }
 }

@@ -40,7 +40,10 @@ struct shunt_ring {
 	atomic_t changes;
 	bool device_gone;
 	bool kernel_gone;
-	wait_queue_head_t device;
+	unsigned long device_waits;	/* bit 0: a thread of the device is in IOREGION_CHANNEL_WAIT */
+	bool device_woken;
+	struct rcuwait device;
+	wait_queue_head_t poll;
 	wait_queue_head_t room;
 	struct rcuwait vcpus[] __counted_by(nr_vcpus);
 };
@@ -70,7 +73,8 @@ struct shunt_ring *shunt_ring_alloc(size_t kernel_size, size_t device_size, u32 
 	ring->first_slot = first_slot;
 	ring->kernel_size = kernel_size;
 	ring->device_size = device_size;
-	init_waitqueue_head(&ring->device);
+	rcuwait_init(&ring->device);
+	init_waitqueue_head(&ring->poll);
 	init_waitqueue_head(&ring->room);
 	for (i = 0; i < vcpus; i++)
 		rcuwait_init(&ring->vcpus[i]);
@@ -126,18 +130,31 @@ void shunt_ring_announce(struct shunt_ring *ring)
 void shunt_ring_close(struct shunt_ring *ring)
 {
 	WRITE_ONCE(ring->kernel_gone, true);
-	wake_up_all(&ring->device);
+	rcuwait_wake_up(&ring->device);
+	wake_up_all(&ring->poll);
+}
+
+/*
+ * Once woken, the device stays marked as asleep until it runs: spare the rest
+ * of a burst. Who follows relies on the one who found it asleep to wake it
+ * soon, so that one is not preempted.
+ */
+static void wake_waiter(struct shunt_ring *ring)
+{
+	guard(preempt)();
+
+	/* After the full barrier that follows a post; pairs with wait_for_access(). */
+	if (!READ_ONCE(ring->device_woken)) {
+		WRITE_ONCE(ring->device_woken, true);
+		rcuwait_wake_up(&ring->device);
+	}
 }
 
 void shunt_ring_wake_device(struct shunt_ring *ring)
 {
-	/*
-	 * Once woken, the device stays marked as asleep until it runs: spare the
-	 * rest of a burst. The vCPU is about to sleep or to go on, so the device
-	 * need not preempt it.
-	 */
-	if (wq_has_sleeper(&ring->device))
-		wake_up_interruptible_sync_poll(&ring->device, EPOLLIN);
+	wake_waiter(ring);
+	if (wq_has_sleeper(&ring->poll))
+		wake_up_interruptible_poll(&ring->poll, EPOLLIN);
 }
 
 static u64 *word(void *area, size_t at)
@@ -229,6 +246,34 @@ static void tell_of_room(struct shunt_ring *ring)
 	wake_up_all(&ring->room);
 }
 
+static int wait_for_access(struct shunt_ring *ring)
+{
+	int r;
+
+	if (test_and_set_bit_lock(0, &ring->device_waits))
+		return -EBUSY;
+
+	prepare_to_rcuwait(&ring->device);
+	for (;;) {
+		r = 0;
+		WRITE_ONCE(ring->device_woken, false);
+		/* The look comes after both stores; pairs with wake_waiter(). */
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (has_access(ring))
+			break;
+		r = -EPIPE;
+		if (READ_ONCE(ring->kernel_gone))
+			break;
+		r = -EINTR;
+		if (signal_pending(current))
+			break;
+		schedule();
+	}
+	finish_rcuwait(&ring->device);
+	clear_bit_unlock(0, &ring->device_waits);
+	return r;
+}
+
 static long shunt_ring_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct shunt_ring *ring = file->private_data;
@@ -244,17 +289,14 @@ static long shunt_ring_ioctl(struct file *file, unsigned int cmd, unsigned long 
 	if (cmd == IOREGION_CHANNEL_WAKE)
 		return 0;
 
-	if (wait_event_interruptible(ring->device,
-				     has_access(ring) || READ_ONCE(ring->kernel_gone)))
-		return -EINTR;
-	return has_access(ring) ? 0 : -EPIPE;
+	return wait_for_access(ring);
 }
 
 static __poll_t shunt_ring_poll(struct file *file, poll_table *table)
 {
 	struct shunt_ring *ring = file->private_data;
 
-	poll_wait(file, &ring->device, table);
+	poll_wait(file, &ring->poll, table);
 	return (has_access(ring) ? EPOLLIN : 0) |
 	       (READ_ONCE(ring->kernel_gone) ? EPOLLHUP : 0);
 }

@@ -79,6 +79,7 @@ impl Consumer {
 
     /// Whether a vCPU waits for room. To be asked when the ring is empty, and if so, the kernel
     /// is to be told that there is room now.
+    #[inline]
     pub fn is_room_wanted<M: Memory>(own: &M, kernel: &M) -> bool {
         // Pairs with `Producer::want_room`: either this load sees the flag, or that post sees
         // what was consumed.
@@ -88,6 +89,7 @@ impl Consumer {
 
     /// Asks to be woken for the next access, before going to sleep. `false` if one is there
     /// already: then the device must not sleep.
+    #[inline]
     pub fn arm<M: Memory>(&mut self, own: &M, kernel: &M) -> bool {
         own.store(WAKE_ME_AT, 1);
         // Pairs with `Producer::must_wake`.
@@ -100,6 +102,7 @@ impl Consumer {
     }
 
     /// Asks not to be woken, while the device looks by itself.
+    #[inline]
     pub fn disarm<M: Memory>(own: &M) {
         own.store(WAKE_ME_AT, 0);
     }

@@ -82,6 +82,7 @@ pub(crate) fn is_published<M: Memory>(memory: &M, at: usize, position: u64) -> b
     memory.load_acquire(at + STAMP) == position + 1
 }
 
+#[inline]
 fn parse<M: Memory>(memory: &M, at: usize) -> Result<Access, BadCommand> {
     let kind = memory.load(at + KIND);
     let exponent = (kind >> 8) as u8;

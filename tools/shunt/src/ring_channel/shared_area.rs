@@ -65,6 +65,7 @@ impl SharedArea {
         })
     }
 
+    #[inline]
     fn word(&self, at: usize) -> &AtomicU64 {
         // SAFETY: By the type invariant these words are mapped as long as `self`. The other side
         // accesses them too, which atomics allow for.
@@ -82,22 +83,27 @@ impl Drop for SharedArea {
 }
 
 impl Memory for SharedArea {
+    #[inline]
     fn load(&self, at: usize) -> u64 {
         self.word(at).load(Relaxed)
     }
 
+    #[inline]
     fn load_acquire(&self, at: usize) -> u64 {
         self.word(at).load(Acquire)
     }
 
+    #[inline]
     fn store(&self, at: usize, value: u64) {
         self.word(at).store(value, Relaxed);
     }
 
+    #[inline]
     fn store_release(&self, at: usize, value: u64) {
         self.word(at).store(value, Release);
     }
 
+    #[inline]
     fn full_barrier(&self) {
         fence(SeqCst);
     }
