@@ -4,7 +4,6 @@
 
 use crate::{
     channel::{
-        ticket,
         Caller,
         Channel,
         Stop,
@@ -131,14 +130,13 @@ fn attempt_whole(entry: &Entry, spin: &mut Spin, io: &mut Io<'_>) -> Attempt {
     if piece.bytes != io.total_size() {
         return Attempt::Refused;
     }
-    let vcpu = io.vcpu_index();
-    let Ok(request) = ring.post(&entry.region, &piece.command, vcpu) else {
+    let Ok(posted) = ring.post(&entry.region, &piece.command, io.vcpu_index()) else {
         return Attempt::Refused;
     };
-    let Some(ticket) = ticket(vcpu, request) else {
+    let Some(ticket) = posted.ticket() else {
         return Attempt::Complete;
     };
-    match ring.answer_at_once(vcpu, request, spin) {
+    match ring.answer_to(&posted, spin) {
         Some(data) => {
             piece.store(io, 0, data);
             Attempt::Complete

@@ -45,12 +45,6 @@ pub(crate) enum Ticket {
     Completion { vcpu: usize, request: u64 },
 }
 
-/// The ticket for the answer to a request of a ring; 0 is none.
-#[inline]
-pub(crate) fn ticket(vcpu: usize, request: u64) -> Option<Ticket> {
-    (request != 0).then_some(Ticket::Completion { vcpu, request })
-}
-
 /// The vCPU that makes an access.
 pub(crate) struct Caller<'a> {
     pub(crate) index: usize,

@@ -6,6 +6,7 @@
 #include <linux/kref.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/poll.h>
 #include <linux/rcuwait.h>
 #include <linux/sched/clock.h>
@@ -79,8 +80,8 @@ struct shunt_ring *shunt_ring_alloc(size_t kernel_size, size_t device_size, u32 
 	for (i = 0; i < vcpus; i++)
 		rcuwait_init(&ring->vcpus[i]);
 
-	ring->kernel_area = vmalloc_user(kernel_size);
-	ring->device_area = vmalloc_user(device_size);
+	ring->kernel_area = __vmalloc(kernel_size, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	ring->device_area = __vmalloc(device_size, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!ring->kernel_area || !ring->device_area) {
 		shunt_ring_put(ring);
 		return NULL;
@@ -285,7 +286,7 @@ static long shunt_ring_ioctl(struct file *file, unsigned int cmd, unsigned long 
 
 	tell_of_room(ring);
 	if (arg != IOREGION_CHANNEL_NO_VCPU)
-		rcuwait_wake_up(&ring->vcpus[arg]);
+		rcuwait_wake_up(&ring->vcpus[array_index_nospec(arg, ring->nr_vcpus)]);
 	if (cmd == IOREGION_CHANNEL_WAKE)
 		return 0;
 
@@ -301,18 +302,34 @@ static __poll_t shunt_ring_poll(struct file *file, poll_table *table)
 	       (READ_ONCE(ring->kernel_gone) ? EPOLLHUP : 0);
 }
 
+/* As remap_vmalloc_range(), which is for vmalloc_user() only; that is not accounted. */
+static int map_area(struct vm_area_struct *vma, void *area, size_t size)
+{
+	unsigned long len = vma_pages(vma) << PAGE_SHIFT;
+	unsigned long at;
+	int r = 0;
+
+	if (len > size)
+		return -EINVAL;
+
+	for (at = 0; !r && at < len; at += PAGE_SIZE)
+		r = vm_insert_page(vma, vma->vm_start + at, vmalloc_to_page(area + at));
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
+	return r;
+}
+
 static int shunt_ring_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct shunt_ring *ring = file->private_data;
 
 	if (vma->vm_pgoff == IOREGION_CHANNEL_DEVICE_AREA >> PAGE_SHIFT)
-		return remap_vmalloc_range(vma, ring->device_area, 0);
+		return map_area(vma, ring->device_area, ring->device_size);
 	if (vma->vm_pgoff)
 		return -EINVAL;
 	if (vma->vm_flags & VM_WRITE)
 		return -EPERM;
 	vm_flags_clear(vma, VM_MAYWRITE);
-	return remap_vmalloc_range(vma, ring->kernel_area, 0);
+	return map_area(vma, ring->kernel_area, ring->kernel_size);
 }
 
 static int shunt_ring_release(struct inode *inode, struct file *file)

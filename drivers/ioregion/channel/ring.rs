@@ -8,7 +8,6 @@
 
 use super::{
     stopped,
-    ticket,
     Caller,
     Stop,
     Ticket, //
@@ -60,6 +59,23 @@ struct State {
     broken: bool,
 }
 
+/// A command that is in the ring.
+pub(crate) struct Posted {
+    vcpu: usize,
+    /// 0 if no answer is to come.
+    request: u64,
+    device_slept: bool,
+}
+
+impl Posted {
+    /// For the answer, if one is to come.
+    #[inline]
+    pub(crate) fn ticket(&self) -> Option<Ticket> {
+        let Self { vcpu, request, .. } = *self;
+        (request != 0).then_some(Ticket::Completion { vcpu, request })
+    }
+}
+
 /// Why a command is not in the ring.
 pub(crate) enum NotPosted {
     Full,
@@ -108,7 +124,7 @@ impl RingChannel {
         caller: &Caller<'_>,
     ) -> Result<Option<Ticket>, Stop> {
         match self.post(region, command, caller.index) {
-            Ok(request) => Ok(ticket(caller.index, request)),
+            Ok(posted) => Ok(posted.ticket()),
             Err(NotPosted::Full) => self.send_into_full(region, command, caller),
             Err(NotPosted::Failed(error)) => Err(Stop::Failed(error)),
         }
@@ -126,7 +142,7 @@ impl RingChannel {
             let seen = self.shared.changes();
             Producer::want_room(&self.shared.kernel_area());
             match self.post(region, command, caller.index) {
-                Ok(request) => return Ok(ticket(caller.index, request)),
+                Ok(posted) => return Ok(posted.ticket()),
                 Err(NotPosted::Full) => {}
                 Err(NotPosted::Failed(error)) => return Err(Stop::Failed(error)),
             }
@@ -149,43 +165,64 @@ impl RingChannel {
             }
             self.check(region).map_err(Stop::Failed)?;
             caller.check_may_wait()?;
+            caller.spin.had_to_sleep();
             let slept = self.shared.sleep(vcpu, request, seen, caller.deadline);
             slept.map_err(stopped)?;
         }
     }
 
-    /// The answer to a request, if it is there or comes while the vCPU spins.
-    #[inline]
-    pub(crate) fn answer_at_once(&self, vcpu: usize, request: u64, spin: &mut Spin) -> Option<u64> {
-        let answer = || completion::answer(&self.shared.device_area(), vcpu, request);
-        answer().or_else(|| self.spin(vcpu, request, spin).then(answer)?)
+    /// The answer to what was just posted, if it comes without sleeping.
+    #[inline(always)]
+    pub(crate) fn answer_to(&self, posted: &Posted, spin: &mut Spin) -> Option<u64> {
+        match posted.device_slept {
+            true => None,
+            false => self.answer_at_once(posted.vcpu, posted.request, spin),
+        }
+    }
+
+    #[inline(always)]
+    fn answer_at_once(&self, vcpu: usize, request: u64, spin: &mut Spin) -> Option<u64> {
+        let answer = self.answer(vcpu, request);
+        if answer.is_some() || spin.ns() == 0 {
+            return answer;
+        }
+        self.spin(vcpu, request, spin)
+    }
+
+    #[inline(always)]
+    fn answer(&self, vcpu: usize, request: u64) -> Option<u64> {
+        completion::answer(&self.shared.device_area(), vcpu, request)
     }
 
     #[cold]
-    fn spin(&self, vcpu: usize, request: u64, spin: &mut Spin) -> bool {
-        let answered = spin.ns() != 0 && self.shared.spin(vcpu, request, spin.ns());
-        match answered {
-            true => spin.was_answered(),
-            false => spin.had_to_sleep(),
+    fn spin(&self, vcpu: usize, request: u64, spin: &mut Spin) -> Option<u64> {
+        if !self.shared.spin(vcpu, request, spin.ns()) {
+            spin.was_in_vain();
+            return None;
         }
-        answered
+        spin.was_answered();
+        self.answer(vcpu, request)
     }
 
-    /// Puts a command into the ring, and wakes the device for it if it sleeps. Yields its
-    /// request, 0 if none is awaited.
+    /// Puts a command into the ring, and wakes the device for it if it sleeps.
     #[inline(always)]
     pub(crate) fn post(
         &self,
         region: &Region,
         command: &Command,
         vcpu: usize,
-    ) -> Result<u64, NotPosted> {
+    ) -> Result<Posted, NotPosted> {
         let (own, device) = (self.shared.kernel_area(), self.shared.device_area());
         let request = self.fill(&own, &device, region, command, vcpu)?;
-        if Producer::must_wake(&own, &device) {
+        let device_slept = Producer::must_wake(&own, &device);
+        if device_slept {
             self.shared.wake_device();
         }
-        Ok(request)
+        Ok(Posted {
+            vcpu,
+            request,
+            device_slept,
+        })
     }
 
     #[inline(always)]

@@ -41,7 +41,13 @@ impl Spin {
         self.ns = u64::min(self.ns * 2, LONGEST);
     }
 
-    /// The vCPU had to sleep.
+    /// No answer came.
+    pub fn was_in_vain(&mut self) {
+        self.ns = 0;
+    }
+
+    /// The vCPU goes to sleep.
+    #[inline]
     pub fn had_to_sleep(&mut self) {
         self.sleeps = self.sleeps.wrapping_add(1);
         self.ns = match self.sleeps % RETRY {
@@ -62,7 +68,7 @@ mod tests {
             spin.was_answered();
         }
         assert_eq!(spin.ns(), LONGEST);
-        spin.had_to_sleep();
+        spin.was_in_vain();
         assert_eq!(spin.ns(), 0);
     }
 

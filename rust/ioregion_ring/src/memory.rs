@@ -13,10 +13,17 @@ pub trait Memory {
     /// Loads a word; what follows in program order is seen after it.
     fn load_acquire(&self, at: usize) -> u64;
 
+    /// Loads consecutive words, unordered.
+    #[inline(always)]
+    fn load_words<const N: usize>(&self, at: usize) -> [u64; N] {
+        core::array::from_fn(|index| self.load(at + 8 * index))
+    }
+
     /// Stores a word, unordered.
     fn store(&self, at: usize, value: u64);
 
-    /// Stores consecutive words, unordered.
+    /// Stores consecutive words, unordered and perhaps in parts: the other side must not look at
+    /// them before a later [`Self::store_release`] says that it may.
     #[inline(always)]
     fn store_words<const N: usize>(&self, at: usize, values: [u64; N]) {
         for (index, value) in values.into_iter().enumerate() {

@@ -22,11 +22,8 @@ use ioregion_wire::frame::{
 };
 
 const STAMP: usize = 0;
-const KIND: usize = 8;
-const REQUEST: usize = 16;
-const USER_DATA: usize = 24;
-const OFFSET: usize = 32;
-const DATA: usize = 40;
+/// Where the words begin that the stamp is for: kind, request, user data, offset, data.
+const WORDS: usize = 8;
 
 const WRITE: u64 = 1;
 const EXPECTS_COMPLETION: u64 = 1 << 16;
@@ -62,7 +59,7 @@ pub(crate) fn publish<M: Memory>(memory: &M, at: usize, position: u64, access: &
     };
     let kind = kind | (width as u64) << 8 | expects | u64::from(access.vcpu) << 32;
     let words = [kind, access.request, user_data, offset, data];
-    memory.store_words(at.wrapping_add(KIND), words);
+    memory.store_words(at.wrapping_add(WORDS), words);
     memory.store_release(at.wrapping_add(STAMP), position.wrapping_add(1));
 }
 
@@ -84,14 +81,14 @@ pub(crate) fn is_published<M: Memory>(memory: &M, at: usize, position: u64) -> b
 
 #[inline]
 fn parse<M: Memory>(memory: &M, at: usize) -> Result<Access, BadCommand> {
-    let kind = memory.load(at + KIND);
+    let [kind, request, user_data, offset, data] = memory.load_words(at + WORDS);
     let exponent = (kind >> 8) as u8;
     let width = Width::from_exponent(exponent).ok_or(BadCommand::SizeExponent(exponent))?;
     let expects_reply = kind & EXPECTS_COMPLETION != 0;
     let operation = match kind as u8 {
         0 if !expects_reply => return Err(BadCommand::ReadWithoutReply),
         0 => Operation::Read,
-        1 => Operation::Write(width.mask(memory.load(at + DATA))),
+        1 => Operation::Write(width.mask(data)),
         other => return Err(BadCommand::Operation(other)),
     };
     Ok(Access {
@@ -99,10 +96,10 @@ fn parse<M: Memory>(memory: &M, at: usize) -> Result<Access, BadCommand> {
             operation,
             width,
             expects_reply,
-            user_data: memory.load(at + USER_DATA),
-            offset: memory.load(at + OFFSET),
+            user_data,
+            offset,
         },
         vcpu: (kind >> 32) as u32,
-        request: memory.load(at + REQUEST),
+        request,
     })
 }

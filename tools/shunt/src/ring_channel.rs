@@ -128,10 +128,10 @@ impl RingChannel {
         let mut patience = Patience::new();
         let mut sleeper = None;
         loop {
-            while self.is_ready() {
+            while let Some(access) = self.next()? {
                 // It does not wait for other accesses than its own.
                 self.wake(sleeper.take())?;
-                sleeper = self.take(&mut perform)?.and_then(|done| done.sleeper);
+                sleeper = self.carry_out(&access, &mut perform);
             }
             if patience.is_left() {
                 // Nobody waits for the end of the look. Otherwise `wait` does both.
@@ -167,23 +167,37 @@ impl RingChannel {
         &mut self,
         perform: impl FnOnce(&Command) -> Reply,
     ) -> Result<Option<Done>, RingError> {
+        let access = self.next()?;
+        Ok(access.map(|access| Done {
+            sleeper: self.carry_out(&access, perform),
+        }))
+    }
+
+    /// Takes the next access out of the ring, if there is one.
+    #[inline]
+    fn next(&mut self) -> Result<Option<Access>, RingError> {
         let Some(access) = self.consumer.next(&self.own, &self.kernel) else {
             return Ok(None);
         };
         let access = access.map_err(RingError::BadCommand)?;
         let lines = self.layout.vcpus();
-        if access.vcpu as usize >= lines {
-            let vcpu = access.vcpu;
-            return Err(RingError::NoSuchVcpu { vcpu, lines });
+        match access.vcpu {
+            vcpu if vcpu as usize >= lines => Err(RingError::NoSuchVcpu { vcpu, lines }),
+            _ => Ok(Some(access)),
         }
-        let reply = perform(&access.command);
-        let sleeper = match access.command.expects_reply {
-            true => self.complete(&access, reply),
-            false => None,
-        };
-        Ok(Some(Done { sleeper }))
     }
 
+    /// Carries out an access and answers it. Yields the vCPU that sleeps until it is told.
+    #[inline]
+    fn carry_out(&self, access: &Access, perform: impl FnOnce(&Command) -> Reply) -> Option<u32> {
+        let reply = perform(&access.command);
+        match access.command.expects_reply {
+            true => self.complete(access, reply),
+            false => None,
+        }
+    }
+
+    #[inline]
     fn complete(&self, access: &Access, reply: Reply) -> Option<u32> {
         let Access { vcpu, request, .. } = *access;
         let sleeps =

@@ -66,11 +66,15 @@ impl SharedArea {
     }
 
     #[inline]
-    fn word(&self, at: usize) -> &AtomicU64 {
+    fn words(&self) -> &[AtomicU64] {
         // SAFETY: By the type invariant these words are mapped as long as `self`. The other side
         // accesses them too, which atomics allow for.
-        let words = unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.words) };
-        &words[at / size_of::<AtomicU64>()]
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.words) }
+    }
+
+    #[inline]
+    fn word(&self, at: usize) -> &AtomicU64 {
+        &self.words()[at / size_of::<AtomicU64>()]
     }
 }
 
@@ -91,6 +95,13 @@ impl Memory for SharedArea {
     #[inline]
     fn load_acquire(&self, at: usize) -> u64 {
         self.word(at).load(Acquire)
+    }
+
+    #[inline]
+    fn load_words<const N: usize>(&self, at: usize) -> [u64; N] {
+        let first = at / size_of::<AtomicU64>();
+        let words = &self.words()[first..first + N];
+        std::array::from_fn(|index| words[index].load(Relaxed))
     }
 
     #[inline]
