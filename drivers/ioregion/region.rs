@@ -113,7 +113,7 @@ impl Region {
         self.channel.change(|| self.removed.store(true, Relaxed));
     }
 
-    /// To be called with the channel locked, as [`Self::remove`] sets it there.
+    /// Exact with the channel locked, as [`Self::remove`] sets it there.
     #[inline]
     pub(crate) fn is_removed(&self) -> bool {
         self.removed.load(Relaxed)

@@ -34,6 +34,10 @@ use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         SpinLock, //
     },
@@ -49,14 +53,14 @@ pub(crate) struct RingChannel {
     shared: SharedRing,
     #[pin]
     state: SpinLock<State>,
+    /// The device does not keep to the protocol; nothing is sent or received any more.
+    broken: Atomic<bool>,
 }
 
 struct State {
     producer: Producer,
     /// The last request of each vCPU.
     requests: KVec<u64>,
-    /// The device does not keep to the protocol; nothing is sent or received any more.
-    broken: bool,
 }
 
 /// A command that is in the ring.
@@ -99,8 +103,8 @@ impl RingChannel {
             state <- new_spinlock!(State {
                 producer,
                 requests,
-                broken: false,
             }),
+            broken: Atomic::new(false),
         });
         Arc::pin_init(channel, GFP_KERNEL_ACCOUNT)
     }
@@ -236,8 +240,7 @@ impl RingChannel {
     ) -> Result<u64, NotPosted> {
         let mut state = self.state.lock();
         let state = &mut *state;
-        self.usable(state.broken, region)
-            .map_err(NotPosted::Failed)?;
+        self.check(region).map_err(NotPosted::Failed)?;
         let last = state
             .requests
             .get_mut(vcpu)
@@ -255,7 +258,8 @@ impl RingChannel {
             Ok(()) => {}
             Err(Refused::Full) => return Err(NotPosted::Full),
             Err(Refused::Broken { .. }) => {
-                state.broken = true;
+                self.broken.store(true, Relaxed);
+                self.shared.announce();
                 return Err(NotPosted::Failed(EPROTO));
             }
         }
@@ -265,23 +269,19 @@ impl RingChannel {
         Ok(request)
     }
 
-    fn check(&self, region: &Region) -> Result {
-        let broken = self.state.lock().broken;
-        self.usable(broken, region)
-    }
-
+    /// With the lock held, this is exact; without, what changes later is announced.
     #[inline(always)]
-    fn usable(&self, broken: bool, region: &Region) -> Result {
-        let is_usable = !region.is_removed() && !broken && !self.shared.device_is_gone();
-        match is_usable {
-            true => Ok(()),
-            false => Err(self.why_not(broken, region)),
+    fn check(&self, region: &Region) -> Result {
+        let is_broken = self.broken.load(Relaxed);
+        match region.is_removed() || is_broken || self.shared.device_is_gone() {
+            false => Ok(()),
+            true => Err(self.why_not(region)),
         }
     }
 
     #[cold]
-    fn why_not(&self, broken: bool, region: &Region) -> Error {
-        match (region.is_removed(), broken) {
+    fn why_not(&self, region: &Region) -> Error {
+        match (region.is_removed(), self.broken.load(Relaxed)) {
             (true, _) => ECANCELED,
             (_, true) => EPROTO,
             _ => EPIPE,

@@ -121,7 +121,8 @@ impl Layout {
     /// more than the position of the access that it holds.
     #[inline]
     pub const fn slot(&self, position: u64) -> usize {
-        self.ring.wrapping_add((position as usize & self.mask).wrapping_mul(LINE))
+        self.ring
+            .wrapping_add((position as usize & self.mask).wrapping_mul(LINE))
     }
 }
 
