@@ -18,7 +18,7 @@ static const char magic[8] = "ioring\0\1";
 
 static word *map(int fd, size_t size, int protection, off_t at)
 {
-	return mmap(NULL, size, protection, MAP_SHARED, fd, at);
+	return mmap(0, size, protection, MAP_SHARED, fd, at);
 }
 
 static word *at(word *area, uint64_t offset)
