@@ -48,7 +48,7 @@ fmt: rust ## Format all Rust code
 	@$(setup) format
 
 host: rust ## Install what the machine lacks
-	@$(setup) host
+	@$(setup) host $(if $(DEBUG),--debug)
 
 # Compiles what the other targets run, both at once, so that what they share is shared.
 rust: toolchain

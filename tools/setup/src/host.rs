@@ -12,21 +12,22 @@ mod need;
 mod release;
 
 pub(crate) use install::install_by_name;
-pub(crate) use need::{libclang_directory, needs, Need};
+pub(crate) use need::{clang, libclang_directory, needs, Need};
 pub(crate) use release::release;
 
 use crate::cache::Cache;
 use crate::{bindgen, rust_components};
 use anyhow::{bail, Result};
 
-/// Brings the machine to where the kernel, the modules and the lab can be built.
+/// Brings the machine to where the kernel, the modules and the lab can be built; with
+/// `debug` also the kernel's debug variant.
 ///
 /// # Errors
 ///
 /// Something is missing that cannot be installed here: the error names each thing with
 /// its remedy.
-pub(crate) fn prepare(cache: &Cache) -> Result<()> {
-    let missing = missing();
+pub(crate) fn prepare(cache: &Cache, debug: bool) -> Result<()> {
+    let missing = missing(debug);
     if !missing.is_empty() {
         if !release()?.is_debian() {
             bail!("{}", lament(&missing));
@@ -39,8 +40,8 @@ pub(crate) fn prepare(cache: &Cache) -> Result<()> {
     Ok(())
 }
 
-fn missing() -> Vec<&'static Need> {
-    needs().iter().filter(|need| !need.is_met()).collect()
+fn missing(debug: bool) -> Vec<&'static Need> {
+    needs(debug).filter(|need| !need.is_met()).collect()
 }
 
 /// Lists what is missing, with the remedy for each.
@@ -59,9 +60,9 @@ mod tests {
 
     #[test]
     fn the_lament_names_each_missing_thing_and_its_remedy() {
-        let all: Vec<&Need> = needs().iter().collect();
+        let all: Vec<&Need> = needs(true).collect();
         let text = lament(&all);
-        for need in needs() {
+        for need in needs(true) {
             assert!(text.contains(need.name), "{}", need.name);
             assert!(text.contains(need.package), "{}", need.package);
         }

@@ -22,12 +22,13 @@ mod recipe;
 mod seed;
 mod source;
 
+pub(crate) use config::compiler_of;
 pub(crate) use entry::linked_key;
 pub(crate) use patches::series;
 
 use crate::cache::Cache;
 use crate::checkout::Checkout;
-use crate::toolchain::Toolchain;
+use crate::toolchain::{Compiler, Toolchain};
 use anyhow::Result;
 use entry::Entry;
 use recipe::Recipe;
@@ -37,7 +38,7 @@ use recipe::Recipe;
 pub(crate) struct Wish {
     /// Build the variant with sanitizers and lock checking
     #[arg(long)]
-    debug: bool,
+    pub(crate) debug: bool,
     /// Ask the package archive for a newer source although one is cached
     #[arg(long)]
     refresh: bool,
@@ -51,7 +52,12 @@ pub(crate) struct Wish {
 /// had, or the build fails. What was begun is never taken for whole later.
 pub(crate) fn prepare(checkout: &Checkout, cache: &Cache, wish: &Wish) -> Result<()> {
     let source = source::obtain(cache, wish.refresh)?;
-    let tools = Toolchain::find(cache)?;
+    let compiler = if wish.debug {
+        Compiler::Clang
+    } else {
+        Compiler::Gcc
+    };
+    let tools = Toolchain::find(cache, compiler)?;
     let recipe = Recipe::read(checkout, &source, &tools, wish.debug)?;
     let entry = Entry::of(cache, &recipe);
     if !entry.is_complete() {

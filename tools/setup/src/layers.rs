@@ -98,7 +98,7 @@ pub(crate) fn all(checkout: &Checkout, cache: &Cache, wish: &Wish) -> Result<boo
 fn build(checkout: &Checkout, cache: &Cache, wish: &Wish) -> Tally {
     let mut tally = Tally::default();
     for result in [
-        host::prepare(cache),
+        host::prepare(cache, wish.debug),
         kernel::prepare(checkout, cache, wish),
         modules::build(checkout, cache),
     ] {

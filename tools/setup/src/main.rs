@@ -37,7 +37,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Action {
     /// Install packages, the Rust library source and bindgen
-    Host,
+    Host {
+        /// Also what the debug variant of the kernel is compiled with
+        #[arg(long)]
+        debug: bool,
+    },
     /// Get, patch, configure and build the kernel; link it as out/kernel
     Kernel(kernel::Wish),
     /// Build the out-of-tree modules into out/modules
@@ -72,7 +76,7 @@ fn dispatch(action: Action) -> Result<bool> {
     }
     let checkout = Checkout::find()?;
     match action {
-        Action::Host => host::prepare(&cache).map(|()| true),
+        Action::Host { debug } => host::prepare(&cache, debug).map(|()| true),
         Action::Kernel(wish) => kernel::prepare(&checkout, &cache, &wish).map(|()| true),
         Action::Modules => modules::build(&checkout, &cache).map(|()| true),
         Action::Check => check::all(&checkout, &cache),

@@ -5,7 +5,7 @@
 use crate::cache::{fresh_dir, Cache};
 use crate::checkout::Checkout;
 use crate::command::logged;
-use crate::kernel::linked_key;
+use crate::kernel::{compiler_of, linked_key};
 use crate::progress::Step;
 use crate::toolchain::Toolchain;
 use anyhow::Result;
@@ -50,7 +50,8 @@ pub(crate) fn make(
     linked_key(checkout)?;
     let log = directory.join("build.log");
     crate::cache::remove(&log)?;
-    let mut command = Toolchain::find(cache)?.make(&checkout.path("out/kernel/build"));
+    let kernel = checkout.path("out/kernel/build");
+    let mut command = Toolchain::find(cache, compiler_of(&kernel)?)?.make(&kernel);
     command
         .arg(format!("M={}", checkout.root().display()))
         .arg(format!("MO={}", directory.display()))

@@ -5,7 +5,7 @@
 use crate::bindgen;
 use crate::cache::Cache;
 use crate::command::output;
-use crate::host::libclang_directory;
+use crate::host::{clang, libclang_directory};
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -40,10 +40,21 @@ const FOREIGN: [&str; 13] = [
     "O",
 ];
 
+/// What compiles the C of a kernel and of the modules for it.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Compiler {
+    /// What distributions build with, so the one to measure with.
+    Gcc,
+    /// The one whose KASAN agrees with rustc's.
+    Clang,
+}
+
 /// What compiles the kernel and the modules.
 pub(crate) struct Toolchain {
     bindgen: PathBuf,
     libclang: PathBuf,
+    /// Instead of gcc.
+    clang: Option<PathBuf>,
 }
 
 impl Toolchain {
@@ -51,11 +62,16 @@ impl Toolchain {
     ///
     /// # Errors
     ///
-    /// libclang is missing.
-    pub(crate) fn find(cache: &Cache) -> Result<Self> {
+    /// libclang is missing, or clang when it is wanted.
+    pub(crate) fn find(cache: &Cache, compiler: Compiler) -> Result<Self> {
+        let clang = match compiler {
+            Compiler::Gcc => None,
+            Compiler::Clang => Some(clang().context("clang is missing; run `setup host --debug`")?),
+        };
         Ok(Self {
             bindgen: bindgen::program(cache),
             libclang: libclang_directory().context("libclang is missing; run `setup host`")?,
+            clang,
         })
     }
 
@@ -66,12 +82,20 @@ impl Toolchain {
     /// A tool cannot be run.
     pub(crate) fn identity(&self) -> Result<String> {
         let mut identity = String::new();
+        let clang = self
+            .clang
+            .iter()
+            .map(|clang| (clang.as_path(), "--version"));
+        // gcc also when clang compiles the kernel: it makes the programs of its build.
         for (program, argument) in [
-            ("gcc", "--version"),
-            ("ld", "--version"),
-            ("rustc", "-vV"),
-            (&self.bindgen.to_string_lossy(), "--version"),
-        ] {
+            (Path::new("gcc"), "--version"),
+            (Path::new("ld"), "--version"),
+            (Path::new("rustc"), "-vV"),
+            (&self.bindgen, "--version"),
+        ]
+        .into_iter()
+        .chain(clang)
+        {
             let version = output(Command::new(program).arg(argument))?;
             identity.push_str(&version);
         }
@@ -87,8 +111,12 @@ impl Toolchain {
     /// A `make` in `directory` that uses these tools. User, host and time are fixed, so
     /// that the same input gives the same kernel.
     pub(crate) fn make(&self, directory: &Path) -> Command {
-        let mut bindgen = OsString::from("BINDGEN=");
-        bindgen.push(&self.bindgen);
+        let variable = |name: &str, program: &Path| {
+            let mut word = OsString::from(name);
+            word.push("=");
+            word.push(program);
+            word
+        };
         let mut command = Command::new("make");
         for name in FOREIGN {
             command.env_remove(name);
@@ -97,7 +125,8 @@ impl Toolchain {
             .arg("-C")
             .arg(directory)
             .arg(format!("-j{}", parallelism()))
-            .arg(bindgen)
+            .arg(variable("BINDGEN", &self.bindgen))
+            .args(self.clang.iter().map(|clang| variable("CC", clang)))
             .env("LIBCLANG_PATH", &self.libclang)
             .env("KBUILD_BUILD_USER", "shunt")
             .env("KBUILD_BUILD_HOST", "lab")

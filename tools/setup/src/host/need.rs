@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 /// The lowest QEMU that emulates an x2APIC without hardware virtualization.
 const QEMU_MAJOR: u64 = 10;
 
-/// The lowest libclang that Linux 7.3 accepts (scripts/min-tool-version.sh).
+/// The lowest libclang and clang that Linux 7.3 accepts (scripts/min-tool-version.sh).
 const LIBCLANG_MAJOR: u64 = 17;
 
 /// Where C headers are: everywhere, and on Debian per architecture.
@@ -40,6 +40,8 @@ enum Probe {
     StaticProgram,
     /// libclang, which bindgen loads when it runs.
     Libclang,
+    /// clang of at least [`LIBCLANG_MAJOR`].
+    Clang,
     /// QEMU for x86 of at least [`QEMU_MAJOR`].
     Qemu,
 }
@@ -103,9 +105,17 @@ static NEEDS: [Need; 23] = [
     },
 ];
 
-/// Everything the machine must have.
-pub(crate) fn needs() -> &'static [Need] {
-    &NEEDS
+/// What only the kernel's debug variant needs.
+static DEBUG_NEEDS: [Need; 1] = [Need {
+    name: "clang 17 or newer",
+    package: "clang-19",
+    probe: Probe::Clang,
+}];
+
+/// Everything the machine must have, with `debug` also for the kernel's debug variant.
+pub(crate) fn needs(debug: bool) -> impl Iterator<Item = &'static Need> {
+    let more: &[Need] = if debug { &DEBUG_NEEDS } else { &[] };
+    NEEDS.iter().chain(more)
 }
 
 impl Need {
@@ -119,6 +129,7 @@ impl Need {
                 .any(|base| Path::new(base).join(self.name).is_file()),
             Probe::StaticProgram => find_program(self.name).is_some_and(|path| is_static(&path)),
             Probe::Libclang => libclang_directory().is_some(),
+            Probe::Clang => clang().is_some(),
             Probe::Qemu => qemu_major().is_some_and(|major| major >= QEMU_MAJOR),
         }
     }
@@ -163,6 +174,16 @@ pub(crate) fn libclang_directory() -> Option<PathBuf> {
         .or_else(|| unversioned_libclang(&["/usr/lib64", "/usr/lib"]))
 }
 
+/// The clang that belongs to libclang, so that C is compiled by what bindgen reads it with.
+pub(crate) fn clang() -> Option<PathBuf> {
+    let versioned = libclang_directory()?.parent()?.join("bin/clang");
+    if versioned.is_file() {
+        return Some(versioned);
+    }
+    find_program("clang")
+        .filter(|program| major_of(program).is_some_and(|major| major >= LIBCLANG_MAJOR))
+}
+
 /// Distributions that have one LLVM only keep it with the other libraries, the version
 /// in the file's name.
 fn unversioned_libclang(directories: &[&str]) -> Option<PathBuf> {
@@ -199,13 +220,18 @@ fn works(words: &[&str]) -> bool {
 }
 
 fn qemu_major() -> Option<u64> {
-    let program = find_program("qemu-system-x86_64")?;
-    let output = Command::new(program).arg("--version").output().ok()?;
-    parse_qemu_version(&String::from_utf8_lossy(&output.stdout))
+    major_of(&find_program("qemu-system-x86_64")?)
 }
 
-/// Reads the major version from `QEMU emulator version 10.0.2 (Debian ...)`.
-fn parse_qemu_version(text: &str) -> Option<u64> {
+/// The major version that a program says it has.
+fn major_of(program: &Path) -> Option<u64> {
+    let output = Command::new(program).arg("--version").output().ok()?;
+    parse_version(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// Reads the major version from `QEMU emulator version 10.0.2 (Debian ...)` or
+/// `Debian clang version 19.1.7 (3)`.
+fn parse_version(text: &str) -> Option<u64> {
     leading_number(text.split("version ").nth(1)?)
 }
 
@@ -266,19 +292,18 @@ mod tests {
     }
 
     #[test]
-    fn qemu_versions() {
+    fn versions() {
         let text = "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright";
-        assert_eq!(parse_qemu_version(text), Some(10));
-        assert_eq!(parse_qemu_version("QEMU emulator version 7.2.0"), Some(7));
-        assert_eq!(parse_qemu_version("no such thing"), None);
+        assert_eq!(parse_version(text), Some(10));
+        assert_eq!(parse_version("QEMU emulator version 7.2.0"), Some(7));
+        let text = "Debian clang version 19.1.7 (3~deb12u1)\nTarget: x86_64-pc-linux-gnu";
+        assert_eq!(parse_version(text), Some(19));
+        assert_eq!(parse_version("no such thing"), None);
     }
 
     #[test]
     fn only_a_new_enough_qemu_package_will_do() {
-        let qemu = needs()
-            .iter()
-            .find(|need| need.may_need_backports())
-            .unwrap();
+        let qemu = needs(false).find(|need| need.may_need_backports()).unwrap();
         assert!(qemu.is_met_by("10.0.2+ds"));
         assert!(!qemu.is_met_by("7.2+dfsg"));
     }

@@ -8,11 +8,11 @@ use super::recipe::Fragment;
 use crate::cache::fresh_dir;
 use crate::command::{logged, output};
 use crate::progress::Step;
-use crate::toolchain::Toolchain;
+use crate::toolchain::{Compiler, Toolchain};
 use anyhow::{bail, Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Configures `entry`'s build tree. The file is replaced only if it differs, so that an
@@ -52,6 +52,22 @@ pub(crate) fn configure(entry: &Entry, fragments: &[Fragment], tools: &Toolchain
     }
     step.done("every symbol asked for is set");
     Ok(())
+}
+
+/// The compiler of the kernel in this build tree, which modules for it must share: the
+/// kernel's makefiles do not notice another one until its flags are refused.
+///
+/// # Errors
+///
+/// The tree has no configuration.
+pub(crate) fn compiler_of(build: &Path) -> Result<Compiler> {
+    let path = build.join(".config");
+    let config = fs::read_to_string(&path)
+        .with_context(|| format!("{} cannot be read; run `make kernel`", path.display()))?;
+    Ok(match symbols(&config).get("CONFIG_CC_IS_CLANG") {
+        Some(&"y") => Compiler::Clang,
+        _ => Compiler::Gcc,
+    })
 }
 
 /// Puts the fragments over the configuration in the scratch directory.
@@ -118,6 +134,18 @@ CONFIG_NAME=\"a b\"
     fn what_is_granted_is_not_named() {
         let asked = "# a comment\nCONFIG_SMP=y\nCONFIG_NAME=\"a b\"\n# CONFIG_MODULES is not set\n# CONFIG_GONE is not set\n";
         assert!(refused(asked, GRANTED).is_empty());
+    }
+
+    #[test]
+    fn the_compiler_is_the_kernels_own() {
+        let tree = tempfile::tempdir().unwrap();
+        assert!(compiler_of(tree.path()).is_err());
+        let compiler = |config: &str| {
+            fs::write(tree.path().join(".config"), config).unwrap();
+            compiler_of(tree.path()).unwrap()
+        };
+        assert!(compiler("CONFIG_CC_IS_GCC=y\n") == Compiler::Gcc);
+        assert!(compiler("CONFIG_CC_IS_CLANG=y\n") == Compiler::Clang);
     }
 
     #[test]
