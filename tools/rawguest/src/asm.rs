@@ -215,13 +215,20 @@ impl Asm {
         self.jump_back(0x85, start)
     }
 
-    /// Waits until the 4 bytes in memory are not zero; leaves them in Ax.
-    pub fn spin_until_set(&mut self, flag: Mem) -> &mut Self {
+    /// The body, over and over until the 4 bytes in memory are not zero; leaves them in Ax.
+    pub fn repeat_until_set(&mut self, flag: Mem, body: impl FnOnce(&mut Self)) -> &mut Self {
         let start = self.bytes.len();
-        self.emit(&[REP, 0x90]);
+        body(self);
         self.load(Width::Long, Reg::Ax, flag);
         self.register_pair(0x85, Reg::Ax, Reg::Ax);
         self.jump_back(0x84, start)
+    }
+
+    /// Waits until the 4 bytes in memory are not zero; leaves them in Ax.
+    pub fn spin_until_set(&mut self, flag: Mem) -> &mut Self {
+        self.repeat_until_set(flag, |body| {
+            body.emit(&[REP, 0x90]);
+        })
     }
 
     /// The end: `hlt`. Without an in-kernel interrupt controller that is [`crate::Exit::Halt`].
