@@ -15,7 +15,14 @@ use crate::progress::Step;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// The packages whose programs go into L1's `/bin`.
-const PACKAGES: &[&str] = &["l1", "shunt-vmm", "shunt-blk", "selftests", "bench"];
+const PACKAGES: &[&str] = &[
+    "l1",
+    "shunt-vmm",
+    "shunt-blk",
+    "selftests",
+    "hostile",
+    "bench",
+];
 
 /// A program that cargo made.
 pub(crate) struct Program {

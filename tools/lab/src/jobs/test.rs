@@ -2,9 +2,10 @@
 
 //! `lab test`: the kernel selftests, and every guest scenario as a test.
 
+use std::fs;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use l1::job::Job;
 use l1::scenario::{Scenario, SCENARIOS};
@@ -15,7 +16,15 @@ use crate::boot::{boot, Outcome};
 use crate::ktap::{self, Test, Verdict};
 use crate::out;
 
-const SELFTESTS_LIMIT: Duration = Duration::from_secs(600);
+/// Seconds for all selftests, and for one.
+const SELFTESTS_LIMIT: u64 = 600;
+const SELFTEST_LIMIT: u64 = 60;
+
+/// Parts of the program `hostile` that attack for the given time; seconds for the end of one,
+/// and for the boot and the other parts.
+const ATTACKS: u64 = 3;
+const ATTACK_ENDS: u64 = 60;
+const OTHER_PARTS: u64 = 120;
 
 /// Which tests.
 #[derive(Args)]
@@ -23,6 +32,12 @@ pub(crate) struct Arguments {
     /// Only selftests, or only guests
     #[arg(long, value_enum)]
     only: Option<Part>,
+    /// Seconds for which each hostile process attacks [default: 10, with a debug kernel 120]
+    #[arg(long)]
+    hostile_seconds: Option<u64>,
+    /// What all choices of the hostile processes come from
+    #[arg(long, default_value_t = 1)]
+    hostile_seed: u64,
 }
 
 /// A part of the tests.
@@ -30,6 +45,8 @@ pub(crate) struct Arguments {
 enum Part {
     /// The program `selftests` in L1, with one CPU and with two
     Selftests,
+    /// The program `hostile` in L1: device processes and VMMs that attack the module
+    Hostile,
     /// Guests in every dispatch mode, with and without kills
     Guests,
 }
@@ -56,18 +73,52 @@ impl Counts {
     }
 }
 
+/// What a kernel can be asked for. One that checks itself is many times as slow.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// Times all limits.
+    slower: u64,
+    /// Seconds of an attack.
+    attack: u64,
+}
+
+impl Pace {
+    fn of(lab: &Lab) -> Result<Self> {
+        let path = lab.places.kernel("build/.config")?;
+        let config = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(match config.lines().any(|line| line == "CONFIG_KASAN=y") {
+            true => Self {
+                slower: 5,
+                attack: 120,
+            },
+            false => Self {
+                slower: 1,
+                attack: 10,
+            },
+        })
+    }
+
+    fn limit(self, seconds: u64) -> Duration {
+        Duration::from_secs(self.slower * seconds)
+    }
+}
+
 /// Runs the tests, prints a line for each and the counts last.
 ///
 /// # Errors
 ///
 /// L1 cannot be booted or a result cannot be written.
 pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
+    let pace = Pace::of(lab)?;
     let wanted = |part| arguments.only.is_none_or(|only| only == part);
     let mut tests = Vec::new();
     if wanted(Part::Selftests) {
         for cpus in [2, 1] {
-            tests.append(&mut selftests(lab, cpus)?);
+            tests.append(&mut selftests(lab, cpus, pace)?);
         }
+    }
+    if wanted(Part::Hostile) {
+        tests.append(&mut hostile(lab, arguments, pace)?);
     }
     if wanted(Part::Guests) {
         tests.append(&mut guests(lab)?);
@@ -85,13 +136,43 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
     Ok(failed == 0 && passed > 0)
 }
 
-fn selftests(lab: &Lab, cpus: u32) -> Result<Vec<Test>> {
+fn selftests(lab: &Lab, cpus: u32, pace: Pace) -> Result<Vec<Test>> {
     let name = format!("selftests-{cpus}cpu");
+    let words = [format!("--timeout={}", pace.slower * SELFTEST_LIMIT)];
+    let limit = pace.limit(SELFTESTS_LIMIT);
+    program(lab, &name, "selftests", &words, cpus, limit)
+}
+
+fn hostile(lab: &Lab, arguments: &Arguments, pace: Pace) -> Result<Vec<Test>> {
+    let seconds = arguments.hostile_seconds.unwrap_or(pace.attack);
+    let words = [
+        format!("--seconds={seconds}"),
+        format!("--seed={}", arguments.hostile_seed),
+        format!("--patience={}", pace.slower * ATTACK_ENDS),
+    ];
+    let attacks = Duration::from_secs(ATTACKS * seconds);
+    let limit = attacks + pace.limit(ATTACKS * ATTACK_ENDS + OTHER_PARTS);
+    program(lab, "hostile", "hostile", &words, 2, limit)
+}
+
+/// A program that reports in KTAP, and its boot, as tests.
+fn program(
+    lab: &Lab,
+    name: &str,
+    program: &str,
+    words: &[String],
+    cpus: u32,
+    limit: Duration,
+) -> Result<Vec<Test>> {
     let directory = lab.places.out(&format!("test/{name}"))?;
-    let words = ["/bin/selftests", "--module", "/lib/modules/ioregion.ko"];
-    let job = Job::Program(words.map(str::to_owned).to_vec());
-    let outcome = boot(&lab.machine(&job, cpus, &directory), &name, SELFTESTS_LIMIT)?;
-    let mut tests = ktap::parse("output", outcome.stream("selftests"));
+    let path = format!("/bin/{program}");
+    let mut all = [&path, "--module", "/lib/modules/ioregion.ko"]
+        .map(str::to_owned)
+        .to_vec();
+    all.extend_from_slice(words);
+    let job = Job::Program(all);
+    let outcome = boot(&lab.machine(&job, cpus, &directory), name, limit)?;
+    let mut tests = ktap::parse("output", outcome.stream(program));
     tests.push(whole("boot", &outcome, &tests));
     for test in &mut tests {
         test.name = format!("{name}.{}", test.name);
