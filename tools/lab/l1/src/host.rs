@@ -23,6 +23,7 @@ const MOUNTS: &[(&str, &str)] = &[
     ("sysfs", "/sys"),
     ("tmpfs", "/tmp"),
     ("debugfs", "/sys/kernel/debug"),
+    ("tracefs", "/sys/kernel/tracing"),
 ];
 
 /// Mounts the kernel's file systems and an empty `/tmp`.
