@@ -10,15 +10,17 @@ use crate::{
         Ticket, //
     },
     failure,
+    observation::{
+        self,
+        Course,
+        Patience, //
+    },
     region::Region,
     rules::Effect,
     table::Entry,
     vm::Vm, //
 };
-use ioregion_dispatch::{
-    pieces,
-    spin::Spin, //
-};
+use ioregion_dispatch::pieces;
 use ioregion_wire::frame::{
     Command,
     Operation,
@@ -36,7 +38,7 @@ use kvm_ext::{
 #[derive(Default)]
 pub(crate) struct Vcpu {
     prior: Prior,
-    spin: Spin,
+    patience: Patience,
 }
 
 /// What is known of the access that [`handle`] is called for next.
@@ -108,7 +110,7 @@ pub(crate) fn attempt(vm: &Vm, vcpu: &mut Vcpu, io: &mut Io<'_>, side: &ReadSide
         vcpu.prior = Prior::Unclaimed { addr, is_write };
         return false;
     };
-    vcpu.prior = match attempt_whole(entry, &mut vcpu.spin, io) {
+    vcpu.prior = match attempt_whole(entry, &mut vcpu.patience, io) {
         Attempt::Complete => return true,
         Attempt::Refused => Prior::Refused,
         Attempt::Sent(sent) => Prior::Begun(Access::begin(entry.clone(), io, Some(sent))),
@@ -117,28 +119,35 @@ pub(crate) fn attempt(vm: &Vm, vcpu: &mut Vcpu, io: &mut Io<'_>, side: &ReadSide
 }
 
 #[inline(always)]
-fn attempt_whole(entry: &Entry, spin: &mut Spin, io: &mut Io<'_>) -> Attempt {
+fn attempt_whole(entry: &Entry, patience: &mut Patience, io: &mut Io<'_>) -> Attempt {
+    let region = &*entry.region;
     let piece = match entry.step(io, 0) {
-        Some(Step::Done(_)) => return Attempt::Complete,
+        Some(Step::Done(_)) => {
+            observation::ruled_at_once(region, io);
+            return Attempt::Complete;
+        }
         Some(Step::Send(piece)) => piece,
         None => return Attempt::Refused,
     };
-    let Channel::Ring(ring) = entry.region.channel() else {
+    let Channel::Ring(ring) = region.channel() else {
         return Attempt::Refused;
     };
     // What an access of several pieces has read would be lost with this attempt.
     if piece.bytes != io.total_size() {
         return Attempt::Refused;
     }
-    let Ok(posted) = ring.post(&entry.region, &piece.command, io.vcpu_index()) else {
+    let Ok(posted) = ring.post(region, &piece.command, io.vcpu_index()) else {
         return Attempt::Refused;
     };
     let Some(ticket) = posted.ticket() else {
+        observation::posted_at_once(region, io);
         return Attempt::Complete;
     };
-    match ring.answer_to(&posted, spin) {
+    let course = Course::sent(region, io);
+    match ring.answer_to(&posted, patience) {
         Some(data) => {
             piece.store(io, 0, data);
+            course.completed(region, io, patience);
             Attempt::Complete
         }
         None => Attempt::Sent(Sent {
@@ -150,8 +159,10 @@ fn attempt_whole(entry: &Entry, spin: &mut Spin, io: &mut Io<'_>) -> Attempt {
 
 /// Handles an access at an exit.
 pub(crate) fn handle(vm: &Vm, vcpu: &mut Vcpu, io: &mut Io<'_>) -> IoOutcome {
-    let Vcpu { prior, spin } = vcpu;
+    let Vcpu { prior, patience } = vcpu;
     if !prior.has_begun(io) {
+        // An access that was given up has left its wait behind.
+        patience.end();
         let entry = match prior.is_unclaimed(io) {
             true => None,
             false => vm.find(io),
@@ -164,10 +175,15 @@ pub(crate) fn handle(vm: &Vm, vcpu: &mut Vcpu, io: &mut Io<'_>) -> IoOutcome {
     let Prior::Begun(access) = prior else {
         return IoOutcome::ToUserspace;
     };
-    let outcome = match access.advance(io, spin) {
-        Ok(()) => IoOutcome::Completed,
+    let mut course = Course::new(io);
+    let outcome = match access.advance(io, patience, &mut course) {
+        Ok(()) => {
+            course.completed(access.region(), io, patience);
+            IoOutcome::Completed
+        }
         Err(Stop::Interrupted) => return IoOutcome::Interrupted,
         Err(Stop::Failed(error)) => {
+            course.failed(access.region(), io, patience, error);
             failure::describe(access, io, error);
             IoOutcome::ToUserspace
         }
@@ -293,25 +309,43 @@ impl Access {
         self.region().piece(io, self.done)
     }
 
-    fn advance(&mut self, io: &mut Io<'_>, spin: &mut Spin) -> Result<(), Stop> {
+    fn advance(
+        &mut self,
+        io: &mut Io<'_>,
+        patience: &mut Patience,
+        course: &mut Course,
+    ) -> Result<(), Stop> {
         while self.done < io.total_size() {
             if let Some(sent) = self.sent {
-                self.receive(sent, io, spin)?;
+                course.is_ruled = false;
+                self.receive(sent, io, patience)?;
                 continue;
             }
-            match self.entry.step(io, self.done) {
+            let step = self.entry.step(io, self.done);
+            if let Some(Step::Send(piece)) = &step {
+                course.goes_to_device(&piece.command);
+            }
+            if self.is_fresh() {
+                course.dispatched(self.region(), io);
+            }
+            match step {
                 Some(Step::Done(bytes)) => self.complete(bytes),
-                Some(Step::Send(piece)) => self.send(&piece, io, spin)?,
+                Some(Step::Send(piece)) => self.send(&piece, io, patience)?,
                 None => return Err(Stop::Failed(EINVAL)),
             }
         }
         Ok(())
     }
 
-    fn send(&mut self, piece: &Piece, io: &Io<'_>, spin: &mut Spin) -> Result<(), Stop> {
-        let caller = Caller::new(io, spin, self.deadline());
+    /// Nothing has been done for it, or tried.
+    fn is_fresh(&self) -> bool {
+        self.done == 0 && self.deadline.is_none()
+    }
+
+    fn send(&mut self, piece: &Piece, io: &Io<'_>, patience: &mut Patience) -> Result<(), Stop> {
+        let mut caller = Caller::new(io, patience, self.deadline());
         let region = self.region();
-        match region.channel().send(region, &piece.command, &caller)? {
+        match region.channel().send(region, &piece.command, &mut caller)? {
             Some(ticket) => {
                 self.sent = Some(Sent {
                     ticket,
@@ -323,8 +357,13 @@ impl Access {
         Ok(())
     }
 
-    fn receive(&mut self, sent: Sent, io: &mut Io<'_>, spin: &mut Spin) -> Result<(), Stop> {
-        let mut caller = Caller::new(io, spin, self.deadline());
+    fn receive(
+        &mut self,
+        sent: Sent,
+        io: &mut Io<'_>,
+        patience: &mut Patience,
+    ) -> Result<(), Stop> {
+        let mut caller = Caller::new(io, patience, self.deadline());
         let region = self.region();
         let reply = region.channel().receive(region, sent.ticket, &mut caller)?;
         if !io.is_write() {

@@ -8,11 +8,11 @@
 mod frames;
 mod ring;
 
-use crate::region::Region;
-use ioregion_dispatch::{
-    replies,
-    spin::Spin, //
+use crate::{
+    observation::Patience,
+    region::Region, //
 };
+use ioregion_dispatch::replies;
 use ioregion_wire::frame::{
     Command,
     Reply, //
@@ -48,7 +48,7 @@ pub(crate) enum Ticket {
 /// The vCPU that makes an access.
 pub(crate) struct Caller<'a> {
     pub(crate) index: usize,
-    pub(crate) spin: &'a mut Spin,
+    pub(crate) patience: &'a mut Patience,
     /// It may sleep.
     pub(crate) may_wait: bool,
     /// Until then.
@@ -57,10 +57,10 @@ pub(crate) struct Caller<'a> {
 
 impl<'a> Caller<'a> {
     #[inline]
-    pub(crate) fn new(io: &Io<'_>, spin: &'a mut Spin, deadline: Deadline) -> Self {
+    pub(crate) fn new(io: &Io<'_>, patience: &'a mut Patience, deadline: Deadline) -> Self {
         Self {
             index: io.vcpu_index(),
-            spin,
+            patience,
             may_wait: io.may_wait(),
             deadline,
         }
@@ -101,7 +101,7 @@ impl Channel {
         &self,
         region: &Region,
         command: &Command,
-        caller: &Caller<'_>,
+        caller: &mut Caller<'_>,
     ) -> Result<Option<Ticket>, Stop> {
         match self {
             Self::Frames { commands, order } => order

@@ -11,6 +11,7 @@
 //!   -> Access::advance (access.rs) piece by piece, until the whole access is done
 //!   -> Channel (channel.rs)        command out, answer in: frames.rs, ring.rs
 //!   -> failure.rs                  what the VMM is told when the device does not answer
+//! an access that has ended: observation.rs, counters.rs
 //! ```
 //!
 //! Decisions are in `ioregion_dispatch`, formats in `ioregion_wire`, everything unsafe in
@@ -22,7 +23,9 @@ mod access;
 mod argument;
 mod buses;
 mod channel;
+mod counters;
 mod failure;
+mod observation;
 mod region;
 mod rules;
 mod table;
@@ -32,6 +35,7 @@ use access::Vcpu;
 use ioregion_wire::uapi;
 use kernel::{
     prelude::*,
+    seq_file::SeqFile,
     uaccess::UserPtr, //
 };
 use kvm_ext::{
@@ -67,6 +71,8 @@ impl kernel::Module for IoRegionModule {
 struct IoRegion;
 
 impl Extension for IoRegion {
+    const DEBUGFS: &'static CStr = c"ioregion";
+
     type Vm = Pin<KBox<Vm>>;
     type Vcpu = Vcpu;
 
@@ -106,5 +112,9 @@ impl Extension for IoRegion {
 
     fn handle_io(vm: Pin<&Vm>, vcpu: &mut Self::Vcpu, io: &mut Io<'_>) -> IoOutcome {
         access::handle(&vm, vcpu, io)
+    }
+
+    fn show(vm: Pin<&Vm>, file: &SeqFile) {
+        vm.show(file);
     }
 }

@@ -2,7 +2,10 @@
 
 //! A region: guest addresses whose accesses go to a channel.
 
-use crate::channel::Channel;
+use crate::{
+    channel::Channel,
+    counters::Counters, //
+};
 use ioregion_dispatch::{
     regions::Ranged,
     spec::{
@@ -31,6 +34,7 @@ pub(crate) struct Region {
     user_data: u64,
     channel: Channel,
     removed: Atomic<bool>,
+    counters: Counters,
 }
 
 impl Region {
@@ -40,6 +44,7 @@ impl Region {
             user_data,
             channel,
             removed: Atomic::new(false),
+            counters: Counters::new(),
         }
     }
 
@@ -59,6 +64,11 @@ impl Region {
     #[inline]
     pub(crate) fn channel(&self) -> &Channel {
         &self.channel
+    }
+
+    #[inline]
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Where an address is in the region.

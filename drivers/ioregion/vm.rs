@@ -9,6 +9,7 @@ use crate::{
         Files, //
     },
     channel::RingChannel,
+    counters,
     region::Region,
     rules::Rules,
     table::{
@@ -31,6 +32,7 @@ use ioregion_wire::uapi::{
 use kernel::{
     new_mutex,
     prelude::*,
+    seq_file::SeqFile,
     sync::{
         Arc,
         Mutex, //
@@ -79,6 +81,17 @@ impl Vm {
     ) -> Option<&'a Entry> {
         let table = self.mmio.read(side)?;
         regions::find(table, io.addr(), io.element_size() as u64, io.is_write())
+    }
+
+    /// Prints a line for each region.
+    pub(crate) fn show(&self, file: &SeqFile) {
+        let tables = {
+            let buses = self.buses.lock();
+            [Bus::Mmio, Bus::Pio].map(|bus| buses.bus(bus).clone())
+        };
+        for entry in tables.iter().flat_map(|table| table.iter()) {
+            counters::show(&entry.region, file);
+        }
     }
 
     /// `KVM_SET_IOREGION`.

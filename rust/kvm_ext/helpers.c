@@ -2,12 +2,14 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/kvm_host.h>
+#include <linux/math64.h>
 #include <linux/net.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <linux/wait.h>
 #include <net/sock.h>
+#include <asm/tsc.h>
 
 #include "deadline.h"
 #include "helpers.h"
@@ -185,6 +187,20 @@ void shunt_changes_announce(struct shunt_changes *changes)
 u64 shunt_deadline(u32 ms)
 {
 	return get_jiffies_64() + msecs_to_jiffies(ms) + 1;
+}
+
+/*
+ * The scheduler's clock and the kernel's cost a hundred instructions each where
+ * the TSC is not known to be stable, in a nested host for one.
+ */
+u64 shunt_cycles(void)
+{
+	return rdtsc();
+}
+
+u64 shunt_cycles_to_ns(u64 cycles)
+{
+	return mul_u64_u32_div(cycles, USEC_PER_SEC, max(tsc_khz, 1));
 }
 
 bool shunt_is_over(u64 deadline)

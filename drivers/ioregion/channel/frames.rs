@@ -102,7 +102,7 @@ impl FrameChannel {
         region: &Region,
         file: &PeerFile,
         command: &Command,
-        caller: &Caller<'_>,
+        caller: &mut Caller<'_>,
     ) -> Result<Option<Ticket>, Stop> {
         loop {
             let seen = {
@@ -123,7 +123,7 @@ impl FrameChannel {
         &self,
         region: &Region,
         ticket: Ticket,
-        caller: &Caller<'_>,
+        caller: &mut Caller<'_>,
     ) -> Result<Reply, Stop> {
         let file = self.replies.as_ref().ok_or(Stop::Failed(EPROTO))?;
         // The device has hardly answered yet: look before the first sleep, do not read.
@@ -238,8 +238,9 @@ impl FrameChannel {
         Stop::Failed(error)
     }
 
-    fn wait(&self, file: &PeerFile, seen: u32, caller: &Caller<'_>) -> Result<(), Stop> {
+    fn wait(&self, file: &PeerFile, seen: u32, caller: &mut Caller<'_>) -> Result<(), Stop> {
         caller.check_may_wait()?;
+        caller.patience.sleeps();
         let waited = file.wait(&self.changes, seen, caller.deadline);
         waited.map_err(stopped)
     }

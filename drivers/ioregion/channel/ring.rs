@@ -12,8 +12,10 @@ use super::{
     Stop,
     Ticket, //
 };
-use crate::region::Region;
-use ioregion_dispatch::spin::Spin;
+use crate::{
+    observation::Patience,
+    region::Region, //
+};
 use ioregion_ring::{
     completion,
     layout::Layout,
@@ -125,7 +127,7 @@ impl RingChannel {
         &self,
         region: &Region,
         command: &Command,
-        caller: &Caller<'_>,
+        caller: &mut Caller<'_>,
     ) -> Result<Option<Ticket>, Stop> {
         match self.post(region, command, caller.index) {
             Ok(posted) => Ok(posted.ticket()),
@@ -139,7 +141,7 @@ impl RingChannel {
         &self,
         region: &Region,
         command: &Command,
-        caller: &Caller<'_>,
+        caller: &mut Caller<'_>,
     ) -> Result<Option<Ticket>, Stop> {
         caller.check_may_wait()?;
         loop {
@@ -150,6 +152,7 @@ impl RingChannel {
                 Err(NotPosted::Full) => {}
                 Err(NotPosted::Failed(error)) => return Err(Stop::Failed(error)),
             }
+            caller.patience.sleeps();
             let waited = self.shared.wait_for_room(seen, caller.deadline);
             waited.map_err(stopped)?;
         }
@@ -164,12 +167,13 @@ impl RingChannel {
     ) -> Result<Reply, Stop> {
         loop {
             let seen = self.shared.changes();
-            if let Some(data) = self.answer_at_once(vcpu, request, caller.spin) {
+            if let Some(data) = self.answer_at_once(vcpu, request, caller.patience) {
                 return Ok(Reply { data });
             }
             self.check(region).map_err(Stop::Failed)?;
             caller.check_may_wait()?;
-            caller.spin.had_to_sleep();
+            caller.patience.spin.had_to_sleep();
+            caller.patience.sleeps();
             let slept = self.shared.sleep(vcpu, request, seen, caller.deadline);
             slept.map_err(stopped)?;
         }
@@ -177,20 +181,20 @@ impl RingChannel {
 
     /// The answer to what was just posted, if it comes without sleeping.
     #[inline(always)]
-    pub(crate) fn answer_to(&self, posted: &Posted, spin: &mut Spin) -> Option<u64> {
+    pub(crate) fn answer_to(&self, posted: &Posted, patience: &mut Patience) -> Option<u64> {
         match posted.device_slept {
             true => None,
-            false => self.answer_at_once(posted.vcpu, posted.request, spin),
+            false => self.answer_at_once(posted.vcpu, posted.request, patience),
         }
     }
 
     #[inline(always)]
-    fn answer_at_once(&self, vcpu: usize, request: u64, spin: &mut Spin) -> Option<u64> {
+    fn answer_at_once(&self, vcpu: usize, request: u64, patience: &mut Patience) -> Option<u64> {
         let answer = self.answer(vcpu, request);
-        if answer.is_some() || spin.ns() == 0 {
+        if answer.is_some() || patience.spin.ns() == 0 {
             return answer;
         }
-        self.spin(vcpu, request, spin)
+        self.spin(vcpu, request, patience)
     }
 
     #[inline(always)]
@@ -199,12 +203,12 @@ impl RingChannel {
     }
 
     #[cold]
-    fn spin(&self, vcpu: usize, request: u64, spin: &mut Spin) -> Option<u64> {
-        if !self.shared.spin(vcpu, request, spin.ns()) {
-            spin.was_in_vain();
+    fn spin(&self, vcpu: usize, request: u64, patience: &mut Patience) -> Option<u64> {
+        if !self.shared.spin(vcpu, request, patience.spins()) {
+            patience.spin.was_in_vain();
             return None;
         }
-        spin.was_answered();
+        patience.spin.was_answered();
         self.answer(vcpu, request)
     }
 

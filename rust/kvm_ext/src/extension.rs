@@ -15,6 +15,7 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
+    bindings::seq_file,
     error::{
         from_result,
         to_result, //
@@ -27,6 +28,7 @@ use kernel::{
         c_void, //
     },
     prelude::*,
+    seq_file::SeqFile,
     types::ForeignOwnable,
     uaccess::UserPtr, //
 };
@@ -44,6 +46,9 @@ pub enum IoOutcome {
 
 /// What a module adds to VMs.
 pub trait Extension: 'static {
+    /// Name of the file in a VM's directory in debugfs that [`Self::show`] fills.
+    const DEBUGFS: &'static CStr;
+
     /// State of an attached VM.
     type Vm: ForeignOwnable + Send + Sync;
 
@@ -83,6 +88,10 @@ pub trait Extension: 'static {
         vcpu: &mut Self::Vcpu,
         io: &mut Io<'_>,
     ) -> IoOutcome;
+
+    /// Prints the state of a VM. May be called several times for one read, while others use
+    /// the VM.
+    fn show(vm: <Self::Vm as ForeignOwnable>::Borrowed<'_>, file: &SeqFile);
 }
 
 /// Keeps an extension registered.
@@ -165,8 +174,23 @@ unsafe extern "C" fn vm_create<E: Extension>(kvm: *mut ffi::Kvm) -> c_int {
         let vm = E::create_vm(&unsafe { kvm_of(kvm) }?)?;
         // SAFETY: `kvm` is valid, and nobody uses its data before this function returns.
         unsafe { ffi::shunt_set_vm_data(kvm, vm.into_foreign()) };
+        // SAFETY: `kvm` is valid, and the name is a string.
+        unsafe { ffi::shunt_vm_debugfs(kvm, E::DEBUGFS.as_char_ptr(), show::<E>) };
         Ok(0)
     })
+}
+
+/// # Safety
+///
+/// Only the file that `shunt_vm_debugfs` made calls it, before `vm_destroy`.
+unsafe extern "C" fn show<E: Extension>(file: *mut seq_file, _: *mut c_void) -> c_int {
+    // SAFETY: The file is valid, and this thread's.
+    let (seq, kvm) = unsafe { (SeqFile::from_raw(file), (*file).private) };
+    // SAFETY: `vm_create` set the data before it made the file, and KVM removes the file, which
+    // waits for its readers, before it calls `vm_destroy`.
+    let vm = unsafe { vm_of::<E>(ffi::shunt_vm_data(kvm.cast())) };
+    E::show(vm, seq);
+    0
 }
 
 /// # Safety

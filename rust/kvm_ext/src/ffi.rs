@@ -6,12 +6,16 @@
 //! asserts the same sizes and offsets as this file.
 
 use core::mem::offset_of;
-use kernel::ffi::{
-    c_int,
-    c_long,
-    c_uint,
-    c_ulong,
-    c_void, //
+use kernel::{
+    bindings::seq_file,
+    ffi::{
+        c_char,
+        c_int,
+        c_long,
+        c_uint,
+        c_ulong,
+        c_void, //
+    }, //
 };
 
 /// `struct kvm`.
@@ -126,6 +130,8 @@ extern "C" {
 
     pub(crate) fn shunt_synchronize(kvm: *mut Kvm);
     pub(crate) fn shunt_deadline(ms: u32) -> u64;
+    pub(crate) fn shunt_cycles() -> u64;
+    pub(crate) fn shunt_cycles_to_ns(cycles: u64) -> u64;
     pub(crate) fn shunt_is_over(deadline: u64) -> bool;
 
     pub(crate) fn shunt_registers_pin(
@@ -142,6 +148,12 @@ extern "C" {
     pub(crate) fn shunt_eventfd_get(fd: c_int, error: *mut c_int) -> *mut EventfdCtx;
     pub(crate) fn shunt_eventfd_put(eventfd: *mut EventfdCtx);
     pub(crate) fn shunt_eventfd_signal(eventfd: *mut EventfdCtx);
+
+    pub(crate) fn shunt_vm_debugfs(
+        kvm: *mut Kvm,
+        name: *const c_char,
+        show: unsafe extern "C" fn(*mut seq_file, *mut c_void) -> c_int,
+    );
 
     pub(crate) fn shunt_file_check(file: *mut c_void, write: bool) -> c_int;
     pub(crate) fn shunt_file_keeps_messages(file: *mut c_void) -> bool;

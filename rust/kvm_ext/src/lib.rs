@@ -28,10 +28,12 @@ mod event_fd;
 mod extension;
 mod ffi;
 mod io;
+mod moment;
 mod peer_file;
 mod published;
 mod registers;
 mod shared_ring;
+pub mod trace;
 
 pub use changes::Changes;
 pub use deadline::Deadline;
@@ -42,6 +44,7 @@ pub use extension::{
     Registration, //
 };
 pub use io::Io;
+pub use moment::Moment;
 pub use peer_file::{
     Direction,
     PeerFile, //
