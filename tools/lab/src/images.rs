@@ -202,7 +202,7 @@ fn sbin(name: &str) -> Result<PathBuf> {
 }
 
 /// Makes `product` unless the stamp beside it says that it was made from the same inputs.
-fn unless_current(
+pub(crate) fn unless_current(
     product: &Path,
     inputs: &str,
     make: impl FnOnce(&Path) -> Result<()>,

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod boot;
+mod bpftrace;
 mod companion;
 mod images;
 mod jobs;

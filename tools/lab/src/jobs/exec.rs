@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context, Result};
 use clap::Args;
 use l1::job::Job;
 
 use super::{verdict, Lab};
 use crate::boot::boot;
+use crate::bpftrace;
 
 /// Which program, and in what L1.
 #[derive(Args)]
@@ -23,6 +24,9 @@ pub(crate) struct Arguments {
     /// Make time a count of instructions, on one CPU
     #[arg(long)]
     deterministic: bool,
+    /// With this machine's bpftrace and our scripts for it, in /share/bpftrace
+    #[arg(long)]
+    bpftrace: bool,
     /// The program, as L1 sees it, and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<String>,
@@ -42,7 +46,14 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
     }
     let directory = lab.places.out("exec")?;
     let job = Job::Program(arguments.words.clone());
+    let with_bpftrace = match arguments.bpftrace {
+        true => Some(bpftrace::images(&lab.places, &lab.images)?.context("bpftrace is missing")?),
+        false => None,
+    };
     let mut machine = lab.machine(&job, arguments.cpus, &directory);
+    if let Some(images) = &with_bpftrace {
+        machine.images = images;
+    }
     if arguments.deterministic {
         machine.deterministic = true;
         machine.cpus = 1;

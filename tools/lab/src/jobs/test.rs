@@ -13,8 +13,10 @@ use serde::Serialize;
 
 use super::Lab;
 use crate::boot::{boot, Outcome};
+use crate::bpftrace;
 use crate::ktap::{self, Test, Verdict};
 use crate::out;
+use crate::qemu::Machine;
 
 /// Seconds for all selftests, and for one.
 const SELFTESTS_LIMIT: u64 = 600;
@@ -171,7 +173,12 @@ fn program(
         .to_vec();
     all.extend_from_slice(words);
     let job = Job::Program(all);
-    let outcome = boot(&lab.machine(&job, cpus, &directory), name, limit)?;
+    let with_bpftrace = bpftrace::images(&lab.places, &lab.images)?;
+    let machine = Machine {
+        images: with_bpftrace.as_ref().unwrap_or(&lab.images),
+        ..lab.machine(&job, cpus, &directory)
+    };
+    let outcome = boot(&machine, name, limit)?;
     let mut tests = ktap::parse("output", outcome.stream(program));
     tests.push(whole("boot", &outcome, &tests));
     for test in &mut tests {
