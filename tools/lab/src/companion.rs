@@ -22,6 +22,7 @@ const PACKAGES: &[&str] = &[
     "selftests",
     "hostile",
     "bench",
+    "shunt-top",
 ];
 
 /// A program that cargo made.
