@@ -7,6 +7,7 @@ use crate::suite::Test;
 mod access;
 mod api;
 mod breach;
+mod counters;
 mod crossing;
 mod deassign;
 mod exits;
@@ -23,6 +24,7 @@ mod slots;
 mod split;
 mod stress;
 mod string;
+mod trace;
 mod trust;
 mod vcpus;
 
@@ -51,6 +53,9 @@ pub(crate) const THEMES: &[&[Test]] = &[
     ring::room::TESTS,
     ring::vcpus::TESTS,
     ring::hostile::TESTS,
+    counters::counts::TESTS,
+    counters::file::TESTS,
+    trace::TESTS,
     trust::TESTS,
     stress::TESTS,
     module::TESTS,
