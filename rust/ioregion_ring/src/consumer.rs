@@ -65,7 +65,7 @@ impl Consumer {
     pub fn next<M: Memory>(&mut self, own: &M, kernel: &M) -> Option<Result<Access, BadCommand>> {
         let at = self.layout.slot(self.consumed);
         let access = slot::read(kernel, at, self.consumed)?;
-        self.consumed += 1;
+        self.consumed = self.consumed.wrapping_add(1);
         own.store_release(CONSUMED_AT, self.consumed);
         Some(access)
     }

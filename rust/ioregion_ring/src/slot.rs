@@ -39,6 +39,13 @@ pub struct Access {
     pub request: u64,
 }
 
+/// Says that a slot holds the access at `position`. It wraps: a device begins at whatever position
+/// its predecessor left.
+#[inline]
+const fn stamp(position: u64) -> u64 {
+    position.wrapping_add(1)
+}
+
 /// Stores all words but the stamp, then the stamp of `position`.
 #[inline]
 pub(crate) fn publish<M: Memory>(memory: &M, at: usize, position: u64, access: &Access) {
@@ -60,7 +67,7 @@ pub(crate) fn publish<M: Memory>(memory: &M, at: usize, position: u64, access: &
     let kind = kind | (width as u64) << 8 | expects | u64::from(access.vcpu) << 32;
     let words = [kind, access.request, user_data, offset, data];
     memory.store_words(at.wrapping_add(WORDS), words);
-    memory.store_release(at.wrapping_add(STAMP), position.wrapping_add(1));
+    memory.store_release(at.wrapping_add(STAMP), stamp(position));
 }
 
 /// The access at `position`, if it has been published.
@@ -76,7 +83,7 @@ pub(crate) fn read<M: Memory>(
 /// Whether the slot holds the access at `position`.
 #[inline]
 pub(crate) fn is_published<M: Memory>(memory: &M, at: usize, position: u64) -> bool {
-    memory.load_acquire(at + STAMP) == position + 1
+    memory.load_acquire(at + STAMP) == stamp(position)
 }
 
 #[inline]
