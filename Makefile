@@ -6,6 +6,7 @@
 #   DEBUG=1        with the kernel's sanitizers and lock checking
 #   REFRESH=1      ask for a newer kernel source although one is cached
 #   KERNEL_SRC=    another Linux 7.3 tree or tarball
+#   FOR=           seconds of fuzzing in all [120]
 #   SHUNT_CACHE=   where results outlive the checkout [~/.cache/shunt]
 
 MAKEFLAGS += --no-print-directory
@@ -17,7 +18,7 @@ setup := $(built)/setup
 lab   := $(built)/lab
 wish  := $(if $(DEBUG),--debug) $(if $(REFRESH),--refresh)
 
-.PHONY: run test bench shell guest kernel modules check fmt host clean distclean help rust toolchain
+.PHONY: run test bench fuzz shell guest kernel modules check fmt host clean distclean help rust toolchain
 
 run: modules ## Boot host, module, device process and a Linux guest; verify the guest's disk
 	@$(lab) run
@@ -27,6 +28,9 @@ test: rust ## Run every check and test; the last line sums up
 
 bench: modules ## Count instructions per access into out/bench/results.json
 	@$(lab) bench
+
+fuzz: toolchain ## Fuzz the pure crates for FOR=120 seconds; keep new inputs
+	@$(cargo) run --release --quiet --manifest-path tools/Cargo.toml --package fuzz -- $(if $(FOR),--seconds $(FOR))
 
 shell: modules ## A shell in the host under test (L1)
 	@$(lab) shell
