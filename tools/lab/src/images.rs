@@ -94,8 +94,10 @@ fn add_modules(tree: &mut Tree, places: &Places) -> Result<()> {
         let name = module.file_name().context("a module without a name")?;
         let name = name.to_string_lossy();
         tree.file(&format!("lib/modules/{name}"), &module, 0o644);
-        order.push_str(&name);
-        order.push('\n');
+        if modules::loads_at_boot(&module) {
+            order.push_str(&name);
+            order.push('\n');
+        }
     }
     tree.text("lib/modules/order", order, 0o644);
     Ok(())

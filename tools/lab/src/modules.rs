@@ -14,6 +14,9 @@ use crate::out::Places;
 /// The kernel's own modules that L1 needs; what they depend on comes along.
 const WANTED: &[&str] = &["kvm_amd"];
 
+/// Modules of ours that L1 has but does not load: a test does.
+const ON_DEMAND: &[&str] = &["ioregion_vectors"];
+
 /// Modules by name, as `depends` spells names: with underscores.
 type ByName = BTreeMap<String, PathBuf>;
 
@@ -78,6 +81,11 @@ fn installed(directory: &Path) -> Result<ByName> {
         }
     }
     Ok(found)
+}
+
+/// Whether L1 loads a module when it boots.
+pub(crate) fn loads_at_boot(module: &Path) -> bool {
+    !ON_DEMAND.contains(&name_of(module).as_str())
 }
 
 fn name_of(path: &Path) -> String {
