@@ -27,6 +27,7 @@ mod string;
 mod trace;
 mod trust;
 mod vcpus;
+mod vectors;
 
 /// All themes, simplest first.
 pub(crate) const THEMES: &[&[Test]] = &[
@@ -57,6 +58,7 @@ pub(crate) const THEMES: &[&[Test]] = &[
     counters::file::TESTS,
     trace::TESTS,
     trust::TESTS,
+    vectors::TESTS,
     stress::TESTS,
     module::TESTS,
 ];
