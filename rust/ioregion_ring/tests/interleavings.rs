@@ -4,6 +4,8 @@
 //! memory model allows. Sleepers sleep for good unless they are woken: a lost wake-up is a
 //! deadlock, which loom reports.
 
+#![cfg(not(miri))]
+
 use std::collections::HashMap;
 
 use ioregion_ring::completion;
