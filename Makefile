@@ -18,7 +18,7 @@ setup := $(built)/setup
 lab   := $(built)/lab
 wish  := $(if $(DEBUG),--debug) $(if $(REFRESH),--refresh)
 
-.PHONY: run test bench fuzz shell guest kernel modules check fmt host clean distclean help rust toolchain
+.PHONY: run test bench fuzz miri shell guest kernel modules check fmt host clean distclean help rust toolchain
 
 run: modules ## Boot host, module, device process and a Linux guest; verify the guest's disk
 	@$(lab) run
@@ -31,6 +31,9 @@ bench: modules ## Count instructions per access into out/bench/results.json
 
 fuzz: toolchain ## Fuzz the pure crates for FOR=120 seconds; keep new inputs
 	@$(cargo) run --release --quiet --manifest-path tools/Cargo.toml --package fuzz -- $(if $(FOR),--seconds $(FOR))
+
+miri: rust ## Test the pure crates under Miri, where nightly Rust has it
+	@$(setup) miri
 
 shell: modules ## A shell in the host under test (L1)
 	@$(lab) shell

@@ -7,6 +7,7 @@
 //! | build | the machine, the kernel and the modules are made ready | one for each |
 //! | check | [`crate::check`] | the number of checks |
 //! | native | `cargo test` over the workspace | its `test result:` lines |
+//! | miri | [`crate::miri`], where there is Miri | its `test result:` lines |
 //! | lab | `lab test` in virtual machines | the lab, in `out/test/lab.json` |
 
 use crate::cache::Cache;
@@ -14,7 +15,7 @@ use crate::checkout::Checkout;
 use crate::command::logged;
 use crate::kernel::Wish;
 use crate::progress::Step;
-use crate::{check, host, kernel, modules};
+use crate::{check, host, kernel, miri, modules};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -34,14 +35,14 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
     }
 
     /// Makes a layer that ended badly count as a failure even if it counted none itself.
-    fn with_end(mut self, ended_well: bool) -> Self {
+    pub(crate) fn with_end(mut self, ended_well: bool) -> Self {
         if !ended_well && self.failed == 0 {
             self.failed = 1;
         }
@@ -70,11 +71,14 @@ pub(crate) fn all(checkout: &Checkout, cache: &Cache, wish: &Wish) -> Result<boo
     let directory = checkout.path("out/test");
     crate::cache::fresh_dir(&directory)?;
     let mut sum = Tally::default();
-    let layers: [(&str, &dyn Fn() -> Result<Tally>); 4] = [
+    let layers: [(&str, &dyn Fn() -> Result<Tally>); 5] = [
         ("build", &|| Ok(build(checkout, cache, wish))),
         ("check", &|| Ok(check::tally(checkout, cache))),
         ("native", &|| {
             native(checkout, &directory.join("native.log"))
+        }),
+        ("miri", &|| {
+            miri::tally(checkout, &directory.join("miri.log"))
         }),
         ("lab", &|| lab(checkout, &directory.join("lab.json"))),
     ];
@@ -133,7 +137,7 @@ fn native(checkout: &Checkout, log: &Path) -> Result<Tally> {
 }
 
 /// Reads `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; ...`.
-fn tally_of_line(line: &str) -> Option<Tally> {
+pub(crate) fn tally_of_line(line: &str) -> Option<Tally> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count = |what: &str| {
         let field = counts

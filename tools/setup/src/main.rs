@@ -16,6 +16,7 @@ mod command;
 mod host;
 mod kernel;
 mod layers;
+mod miri;
 mod modules;
 mod progress;
 mod rust_components;
@@ -50,6 +51,8 @@ enum Action {
     Check,
     /// Format the Rust code that Cargo does not know
     Format,
+    /// Run the tests of the pure crates under Miri, if there is one
+    Miri,
     /// Build everything, run every test layer and sum up
     Test(kernel::Wish),
     /// Remove everything this tool has put into the cache
@@ -81,6 +84,7 @@ fn dispatch(action: Action) -> Result<bool> {
         Action::Modules => modules::build(&checkout, &cache).map(|()| true),
         Action::Check => check::all(&checkout, &cache),
         Action::Format => check::format_kernel_code(&checkout).map(|()| true),
+        Action::Miri => miri::all(&checkout),
         Action::Test(wish) => layers::all(&checkout, &cache, &wish),
         Action::Purge => Ok(true),
     }
