@@ -22,7 +22,13 @@ pub struct Ambiguous {
 ///
 /// [`Ambiguous`] if it would depend on the order of the rules which of them an access matches.
 pub fn sort<R: Borrow<Rule>>(rules: &mut [R]) -> Result<(), Ambiguous> {
-    rules.sort_unstable_by_key(|rule| key(rule.borrow()));
+    // By insertion: rules are few, and what `core` sorts with is large and takes kilobytes of a
+    // kernel's stack.
+    for at in 1..rules.len() {
+        let new = key(rules[at].borrow());
+        let place = rules[..at].partition_point(|rule| key(rule.borrow()) <= new);
+        rules[place..=at].rotate_right(1);
+    }
     for (at, rule) in rules.iter().enumerate() {
         let rule: &Rule = rule.borrow();
         let others = rules[at + 1..].iter().map(Borrow::borrow);
