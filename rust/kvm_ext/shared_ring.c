@@ -21,7 +21,6 @@
 
 /* rust/ioregion_ring/src/layout.rs has the same numbers. */
 #define LINE		64
-#define ROOM_WANTED_AT	64
 #define CONSUMED_AT	0
 #define WAKE_ME_AT	64
 
@@ -232,17 +231,12 @@ static bool has_access(struct shunt_ring *ring)
 	return smp_load_acquire(word(ring->kernel_area, slot)) == consumed + 1;
 }
 
-/* The device consumed something: whoever found the ring full may try again. */
+/* The device may have consumed something: whoever found the ring full may try again. */
 static void tell_of_room(struct shunt_ring *ring)
 {
-	u64 *wanted = word(ring->kernel_area, ROOM_WANTED_AT);
-
-	if (!READ_ONCE(*wanted))
+	if (!shunt_ring_stop_wanting_room(ring->kernel_area, ring->kernel_size))
 		return;
 
-	/* A vCPU that asks after this sees the change, or its flag stays. */
-	WRITE_ONCE(*wanted, 0);
-	smp_mb__before_atomic();
 	atomic_inc(&ring->changes);
 	wake_up_all(&ring->room);
 }

@@ -30,4 +30,7 @@ int shunt_ring_sleep(struct shunt_ring *ring, u32 vcpu, size_t line, u64 request
 		     u64 deadline);
 int shunt_ring_wait_for_room(struct shunt_ring *ring, u32 seen, u64 deadline);
 
+/* In src/shared_ring.rs. */
+bool shunt_ring_stop_wanting_room(u64 *kernel_area, size_t size);
+
 #endif

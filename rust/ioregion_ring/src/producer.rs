@@ -87,16 +87,26 @@ impl Producer {
     }
 
     /// Tells the device that somebody waits for room. To be followed by another
-    /// [`Self::post`]: only if that is refused too, the device will wake who waits.
+    /// [`Self::post`]: only if that is refused too, the device will wake who waits. What that is
+    /// told by has to be looked at before the first post.
     pub fn want_room<M: Memory>(own: &M) {
         own.store(ROOM_WANTED_AT, 1);
         // Pairs with `Consumer::is_room_wanted`.
         own.full_barrier();
     }
 
-    /// Tells the device that nobody waits for room any more.
-    pub fn found_room<M: Memory>(own: &M) {
-        own.store(ROOM_WANTED_AT, 0);
+    /// Whether somebody waits for room; from now on nobody does. To be asked when the device
+    /// has called. The caller then has to tell all who wait, and each of them tries again:
+    /// whoever looked too late to be told finds room, or asks anew.
+    pub fn stop_wanting_room<M: Memory>(own: &M) -> bool {
+        // The device cannot write this word.
+        let is_wanted = own.load(ROOM_WANTED_AT) != 0;
+        if is_wanted {
+            own.store(ROOM_WANTED_AT, 0);
+            // Whoever is told sees the flag cleared, so that theirs stays if they set it again.
+            own.full_barrier();
+        }
+        is_wanted
     }
 
     #[inline]

@@ -116,9 +116,10 @@ fn room_is_told_of_only_while_it_is_wanted() {
     let (kernel, device) = (Words::of_kernel(&layout), Words::of_device(&layout));
     let is_wanted = || Consumer::is_room_wanted(&device.own(), &kernel.others());
     assert!(!is_wanted());
+    assert!(!Producer::stop_wanting_room(&kernel.own()));
     Producer::want_room(&kernel.own());
     assert!(is_wanted());
-    Producer::found_room(&kernel.own());
+    assert!(Producer::stop_wanting_room(&kernel.own()));
     assert!(!is_wanted());
 }
 

@@ -6,11 +6,15 @@ use crate::{
     ffi,
     Deadline, //
 };
-use core::ptr::NonNull;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
 use ioregion_ring::{
     completion,
     layout::Layout,
-    memory::Memory, //
+    memory::Memory,
+    producer::Producer, //
 };
 use kernel::{
     error::to_result,
@@ -118,7 +122,7 @@ impl SharedRing {
         Area {
             start: self.kernel,
             size: self.kernel_size,
-            _ring: self,
+            _ring: PhantomData,
         }
     }
 
@@ -128,7 +132,7 @@ impl SharedRing {
         Area {
             start: self.device,
             size: self.device_size,
-            _ring: self,
+            _ring: PhantomData,
         }
     }
 
@@ -224,6 +228,22 @@ impl Drop for SharedRing {
     }
 }
 
+/// [`Producer::stop_wanting_room`], for the calls of the device in `shared_ring.c`.
+///
+/// # Safety
+///
+/// `start` is the kernel's area of a ring, of `size` bytes.
+#[no_mangle]
+unsafe extern "C" fn shunt_ring_stop_wanting_room(start: *mut u64, size: usize) -> bool {
+    // INVARIANT: By the requirements of this function, until it returns.
+    let own = Area {
+        start,
+        size,
+        _ring: PhantomData,
+    };
+    Producer::stop_wanting_room(&own)
+}
+
 /// One area of a ring.
 ///
 /// # Invariants
@@ -232,7 +252,7 @@ impl Drop for SharedRing {
 pub struct Area<'a> {
     start: *mut u64,
     size: usize,
-    _ring: &'a SharedRing,
+    _ring: PhantomData<&'a SharedRing>,
 }
 
 impl Area<'_> {

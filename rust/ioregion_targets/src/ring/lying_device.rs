@@ -103,7 +103,7 @@ impl Kernel {
         )?;
         see_post(posted, seen);
         if posted.is_ok() {
-            let slot = self.filled as usize % self.layout.slots();
+            let slot = self.filled as usize & (self.layout.slots() - 1);
             self.filled += 1;
             self.stamps[slot] = self.filled;
         }

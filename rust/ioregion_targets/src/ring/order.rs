@@ -74,7 +74,7 @@ pub fn run(input: &mut Input<'_>, seen: &mut Digest) -> Result<(), Broken> {
             5 => channel.complete(vcpu, input, seen)?,
             6 => channel.toggle_sleep(vcpu),
             7 => channel.arm_or_disarm()?,
-            8 => channel.ask_for_room(input.u8() & 1 != 0),
+            8 => channel.ask_for_room(input.u8() & 1 != 0)?,
             _ => channel.replace_device()?,
         }
         channel.check(seen)?;
@@ -203,12 +203,19 @@ impl Channel {
         )
     }
 
-    fn ask_for_room(&mut self, is_wanted: bool) {
-        self.room_is_wanted = is_wanted;
-        match is_wanted {
-            true => Producer::want_room(&self.kernel.own()),
-            false => Producer::found_room(&self.kernel.own()),
+    fn ask_for_room(&mut self, is_wanted: bool) -> Result<(), Broken> {
+        let own = self.kernel.own();
+        if is_wanted {
+            Producer::want_room(&own);
+        } else {
+            let was_wanted = Producer::stop_wanting_room(&own);
+            hold(
+                was_wanted == self.room_is_wanted,
+                "who waits for room is told",
+            )?;
         }
+        self.room_is_wanted = is_wanted;
+        Ok(())
     }
 
     /// A fresh device process goes on where the last one was.

@@ -154,7 +154,7 @@ impl FakeKvm {
             // Every call of the device tells of room.
             self.expect_wake(|_| true);
         }
-        Producer::found_room(&self.kernel);
+        Producer::stop_wanting_room(&self.kernel);
     }
 
     fn try_put(&mut self, access: &Access) -> bool {
