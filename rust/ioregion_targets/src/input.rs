@@ -43,9 +43,9 @@ impl<'a> Input<'a> {
         u64::from_le_bytes(self.array())
     }
 
-    /// A number below `end`, from one byte.
+    /// A number below `end`, from one byte; 0 if there is none.
     pub fn below(&mut self, end: usize) -> usize {
-        usize::from(self.u8()) % end
+        usize::from(self.u8()).checked_rem(end).unwrap_or(0)
     }
 
     /// A number that is likely to be at an edge of something: a small one, one just below

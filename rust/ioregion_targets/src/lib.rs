@@ -14,7 +14,7 @@
 //! - [`input`]: values out of bytes.
 //! - [`outcome`]: broken promises, and digests.
 //! - [`corpus`]: the saved inputs.
-//! - [`wire`], [`dispatch`] and [`ring`]: the targets, by crate.
+//! - [`wire`], [`dispatch`], [`rules`] and [`ring`]: the targets, by crate.
 
 #![cfg_attr(not(any(test, CONFIG_RUST)), no_std)]
 #![forbid(unsafe_code)]
@@ -24,6 +24,7 @@ pub mod dispatch;
 pub mod input;
 pub mod outcome;
 pub mod ring;
+pub mod rules;
 pub mod wire;
 
 use corpus::Corpus;
@@ -66,7 +67,7 @@ macro_rules! target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 10] = [
+pub static TARGETS: [Target; 11] = [
     target!("frames", wire::frames),
     target!("structures", wire::structures),
     target!("specs", dispatch::specs::run),
@@ -74,6 +75,7 @@ pub static TARGETS: [Target; 10] = [
     target!("pieces", dispatch::pieces::run),
     target!("replies", dispatch::replies::run),
     target!("streams", dispatch::streams::run),
+    target!("rules", rules::run),
     target!("ring_order", ring::order::run),
     target!("ring_lying_device", ring::lying_device::run),
     target!("ring_lying_kernel", ring::lying_kernel::run),

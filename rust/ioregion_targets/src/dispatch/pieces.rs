@@ -48,7 +48,7 @@ fn take_apart(addr: u64, len: usize, seen: &mut Digest) -> Result<(), Broken> {
             "a power of two stays whole",
         )?;
         hold(
-            len.is_power_of_two() || !at_page || (addr + done as u64) % bytes as u64 == 0,
+            len.is_power_of_two() || !at_page || (addr + done as u64) & (bytes as u64 - 1) == 0,
             "the pieces of an access that ends at a page are aligned",
         )?;
         seen.see(bytes as u64);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! Any argument of `KVM_SET_IOREGION`.
+//! Any argument of `KVM_SET_IOREGION`, and of `KVM_SET_IOREGION_RULES`.
 
 use crate::{
     input::Input,
@@ -15,13 +15,16 @@ use ioregion_dispatch::spec::{
     Bus,
     Spec, //
 };
-use ioregion_wire::uapi::KvmIoregion;
+use ioregion_wire::uapi::{
+    KvmIoregion,
+    KvmIoregionRules, //
+};
 
 /// Addresses end here, exclusive: the last byte of the highest one is not a region's.
 const MMIO_END: u128 = u64::MAX as u128;
 const PIO_END: u128 = 1 << 16;
 
-/// Parses one argument.
+/// Parses arguments.
 ///
 /// # Errors
 ///
@@ -30,23 +33,63 @@ pub fn run(input: &mut Input<'_>, seen: &mut Digest) -> Result<(), Broken> {
     while !input.is_empty() {
         let arg = argument(input);
         let parsed = Spec::parse(&arg);
-        let wanted = verdict(&arg);
-        hold(parsed.err() == wanted, "the first error is the one told")?;
-        match parsed {
-            Ok(spec) => {
-                is_what_was_asked_for(&arg, &spec)?;
-                seen.see(0);
-            }
-            Err(BadSpec::Flags(flags)) => seen.see(1 << 32 | u64::from(flags)),
-            Err(BadSpec::Padding) => seen.see(2),
-            Err(BadSpec::Range { start, len }) => {
-                seen.see(start);
-                seen.see(len);
-            }
-            Err(BadSpec::DoorbellNotPosted) => seen.see(4),
+        hold(
+            parsed.err() == verdict(&arg),
+            "the first error is the one told",
+        )?;
+        see(parsed.err(), seen);
+        if let Ok(spec) = parsed {
+            is_what_was_asked_for(&arg, &spec)?;
         }
+        rules_of(&arg, seen)?;
     }
     Ok(())
+}
+
+/// Rules for the same region.
+fn rules_of(region: &KvmIoregion, seen: &mut Digest) -> Result<(), Broken> {
+    let arg = KvmIoregionRules {
+        guest_paddr: region.guest_paddr,
+        memory_size: region.memory_size,
+        flags: region.flags,
+        pad: region.pad,
+        ..KvmIoregionRules::default()
+    };
+    let parsed = Spec::ruled(&arg);
+    let wanted = if arg.flags > 1 {
+        Some(BadSpec::Flags(arg.flags & !1))
+    } else {
+        let region = KvmIoregion {
+            flags: arg.flags,
+            ..*region
+        };
+        match verdict(&region) {
+            Some(BadSpec::DoorbellNotPosted) => Some(BadSpec::DoorbellWithRules),
+            other => other,
+        }
+    };
+    hold(parsed.err() == wanted, "rules are for a region with bytes")?;
+    see(parsed.err(), seen);
+    if let Ok((bus, range)) = parsed {
+        hold((bus == Bus::Pio) == (arg.flags & 1 != 0), "its bus")?;
+        hold(range.start() == arg.guest_paddr, "its address")?;
+        hold(range.len() == arg.memory_size, "its size")?;
+    }
+    Ok(())
+}
+
+fn see(bad: Option<BadSpec>, seen: &mut Digest) {
+    match bad {
+        None => seen.see(0),
+        Some(BadSpec::Flags(flags)) => seen.see(1 << 32 | u64::from(flags)),
+        Some(BadSpec::Padding) => seen.see(2),
+        Some(BadSpec::Range { start, len }) => {
+            seen.see(start);
+            seen.see(len);
+        }
+        Some(BadSpec::DoorbellNotPosted) => seen.see(4),
+        Some(BadSpec::DoorbellWithRules) => seen.see(5),
+    }
 }
 
 /// An argument that is a region's now and then.
@@ -55,7 +98,7 @@ fn argument(input: &mut Input<'_>) -> KvmIoregion {
     let mut arg = KvmIoregion {
         guest_paddr: input.edgy(),
         memory_size: input.edgy(),
-        user_data: input.edgy(),
+        timeout_ms: input.edgy() as u32,
         flags: u32::from(kind & 0xf),
         ..KvmIoregion::default()
     };
@@ -101,5 +144,6 @@ fn is_what_was_asked_for(arg: &KvmIoregion, spec: &Spec) -> Result<(), Broken> {
     hold((spec.bus == Bus::Pio) == (arg.flags & 1 != 0), "its bus")?;
     hold(spec.posted_writes == (arg.flags & 2 != 0), "posted writes")?;
     hold(spec.deassign == (arg.flags & 4 != 0), "deassign")?;
+    hold(spec.timeout_ms == arg.timeout_ms, "its time-out")?;
     hold(spec.channel == (arg.flags & 8 != 0), "channel")
 }
