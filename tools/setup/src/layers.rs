@@ -35,14 +35,14 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, other: Self) {
+    fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
     }
 
     /// Makes a layer that ended badly count as a failure even if it counted none itself.
-    pub(crate) fn with_end(mut self, ended_well: bool) -> Self {
+    fn with_end(mut self, ended_well: bool) -> Self {
         if !ended_well && self.failed == 0 {
             self.failed = 1;
         }
@@ -75,7 +75,7 @@ pub(crate) fn all(checkout: &Checkout, cache: &Cache, wish: &Wish) -> Result<boo
         ("build", &|| Ok(build(checkout, cache, wish))),
         ("check", &|| Ok(check::tally(checkout, cache))),
         ("native", &|| {
-            native(checkout, &directory.join("native.log"))
+            Ok(native(checkout, &directory.join("native.log")))
         }),
         ("miri", &|| {
             miri::tally(checkout, &directory.join("miri.log"))
@@ -118,14 +118,19 @@ fn build(checkout: &Checkout, cache: &Cache, wish: &Wish) -> Tally {
 }
 
 /// The pure crates and userspace, tested as ordinary programs.
-fn native(checkout: &Checkout, log: &Path) -> Result<Tally> {
+fn native(checkout: &Checkout, log: &Path) -> Tally {
     let step = Step::begin("test pure crates and userspace", None);
-    let mut tally = Tally::default();
     let mut cargo = Command::new("cargo");
     cargo
         .current_dir(checkout.workspace())
         .args(["test", "--workspace", "--no-fail-fast"]);
-    let result = logged(&mut cargo, log, |line| {
+    count_tests(&mut cargo, log, step)
+}
+
+/// Runs a `cargo test` to its end and counts.
+pub(crate) fn count_tests(cargo: &mut Command, log: &Path, step: Step) -> Tally {
+    let mut tally = Tally::default();
+    let result = logged(cargo, log, |line| {
         step.advance(line);
         tally.add(tally_of_line(line).unwrap_or_default());
     });
@@ -133,11 +138,11 @@ fn native(checkout: &Checkout, log: &Path) -> Result<Tally> {
     if let Err(error) = &result {
         eprintln!("setup: {error:#}");
     }
-    Ok(tally.with_end(result.is_ok()))
+    tally.with_end(result.is_ok())
 }
 
 /// Reads `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; ...`.
-pub(crate) fn tally_of_line(line: &str) -> Option<Tally> {
+fn tally_of_line(line: &str) -> Option<Tally> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count = |what: &str| {
         let field = counts

@@ -7,8 +7,8 @@
 //! share memory.
 
 use crate::checkout::Checkout;
-use crate::command::{logged, output};
-use crate::layers::{tally_of_line, Tally};
+use crate::command::output;
+use crate::layers::{count_tests, Tally};
 use crate::progress::Step;
 use anyhow::{Context, Result};
 use std::fs;
@@ -38,11 +38,12 @@ pub(crate) fn all(checkout: &Checkout) -> Result<bool> {
 ///
 /// The crates cannot be listed.
 pub(crate) fn tally(checkout: &Checkout, log: &Path) -> Result<Tally> {
-    let mut tally = Tally::default();
     if let Err(reason) = prepare() {
         println!("skipped miri: {reason:#}");
-        tally.skipped = 1;
-        return Ok(tally);
+        return Ok(Tally {
+            skipped: 1,
+            ..Tally::default()
+        });
     }
     let step = Step::begin("test pure crates under Miri", None);
     let mut miri = Command::new("cargo");
@@ -54,15 +55,7 @@ pub(crate) fn tally(checkout: &Checkout, log: &Path) -> Result<Tally> {
     for name in pure_crates(checkout)? {
         miri.args(["--package", &name]);
     }
-    let result = logged(&mut miri, log, |line| {
-        step.advance(line);
-        tally.add(tally_of_line(line).unwrap_or_default());
-    });
-    step.done(&tally.to_string());
-    if let Err(error) = &result {
-        eprintln!("setup: {error:#}");
-    }
-    Ok(tally.with_end(result.is_ok()))
+    Ok(count_tests(&mut miri, log, step))
 }
 
 /// Adds Miri to the nightly toolchain, if there is one.
