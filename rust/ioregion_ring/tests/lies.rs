@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
 //! One end of a ring, while the other writes whatever it likes. The areas check every offset.
+//! Longer stories are in `ioregion_targets`.
 
 mod area;
 
@@ -11,85 +12,15 @@ use ioregion_ring::layout::{
     Layout, CONSUMED_AT, MAGIC, MAGIC_AT, MAX_SLOTS, MAX_VCPUS, SLOTS_AT, VCPUS_AT,
 };
 use ioregion_ring::memory::Memory;
-use ioregion_ring::producer::{Producer, Refused};
-use ioregion_ring::slot::Access;
+use ioregion_ring::producer::Producer;
 use proptest::prelude::*;
-
-#[derive(Clone, Debug)]
-enum Lie {
-    Claim(u64),
-    Scribble(usize, u64),
-    Post(Access),
-}
-
-/// Claims that may be true, are nearly so, or are absurd.
-fn claim() -> impl Strategy<Value = u64> {
-    prop_oneof![0u64..20, u64::MAX - 20.., any::<u64>()]
-}
-
-fn lie() -> impl Strategy<Value = Lie> {
-    prop_oneof![
-        1 => claim().prop_map(Lie::Claim),
-        1 => any::<(usize, u64)>().prop_map(|(at, value)| Lie::Scribble(at, value)),
-        3 => access().prop_map(Lie::Post),
-    ]
-}
 
 /// Stores a word somewhere in an area of `size` bytes.
 fn scribble(area: &Words, size: usize, at: usize, value: u64) {
     area.own().store(at % (size / 8) * 8, value);
 }
 
-/// What the kernel may believe of a device.
-struct Belief {
-    filled: u64,
-    consumed: u64,
-}
-
-impl Belief {
-    fn post(&mut self, claimed: u64, slots: u64) -> Result<(), Refused> {
-        if self.filled - self.consumed == slots {
-            if claimed < self.consumed || claimed > self.filled {
-                return Err(Refused::Broken {
-                    claimed,
-                    before: self.consumed,
-                    filled: self.filled,
-                });
-            }
-            self.consumed = claimed;
-        }
-        if self.filled - self.consumed == slots {
-            return Err(Refused::Full);
-        }
-        self.filled += 1;
-        Ok(())
-    }
-}
-
 proptest! {
-    #[test]
-    fn a_device_cannot_claim_what_it_has_not_consumed(
-        layout in area::layout(),
-        lies in prop::collection::vec(lie(), 0..200),
-    ) {
-        let (kernel, device) = (Words::of_kernel(&layout), Words::of_device(&layout));
-        let mut producer = Producer::new(layout, &kernel.own());
-        let mut belief = Belief { filled: 0, consumed: 0 };
-        for lie in lies {
-            match lie {
-                Lie::Claim(consumed) => device.own().store(CONSUMED_AT, consumed),
-                Lie::Scribble(at, value) => scribble(&device, layout.device_area(), at, value),
-                Lie::Post(access) => {
-                    let claimed = device.others().load(CONSUMED_AT);
-                    prop_assert_eq!(
-                        producer.post(&kernel.own(), &device.others(), &access),
-                        belief.post(claimed, layout.slots() as u64)
-                    );
-                }
-            }
-        }
-    }
-
     #[test]
     fn a_refused_post_leaves_the_ring_as_it_was(claimed: u64, first in access(), second in access()) {
         let layout = Layout::new(1, 1).unwrap();
