@@ -56,7 +56,12 @@ fn run(target: &Target) -> Result {
             Ok(())
         }
         Err(failure) => {
-            pr_err!("{}, line {}: {:?}\n", target.name, failure.line, failure.flaw);
+            pr_err!(
+                "{}, line {}: {:?}\n",
+                target.name,
+                failure.line,
+                failure.flaw
+            );
             Err(match failure.flaw {
                 Flaw::Line => EILSEQ,
                 Flaw::Broken(_) => EPROTO,

@@ -4,8 +4,6 @@
 //! `shared_ring.c` have it: a vCPU sleeps until there are other changes than it has seen, and a
 //! call of the device counts one if somebody waits.
 
-#![cfg(not(miri))]
-
 mod modelled;
 
 use ioregion_ring::consumer::Consumer;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! The tests of the pure crates under Miri, an interpreter that finds undefined behaviour and
-//! data races, where the machine's rustup has a nightly toolchain.
+//! The unit tests of the pure crates, a part of the corpora and the ring in threads under Miri,
+//! an interpreter that finds undefined behaviour and data races, where the machine's rustup has a
+//! nightly toolchain.
 //!
 //! The pure crates have no unsafe code, but what they are built on has, and the ring's two ends
 //! share memory.
@@ -48,7 +49,8 @@ pub(crate) fn tally(checkout: &Checkout, log: &Path) -> Result<Tally> {
     let step = Step::begin("test pure crates under Miri", None);
     let mut miri = Command::new("cargo");
     miri.current_dir(checkout.workspace())
-        .args(["+nightly", "miri", "test", "--tests", "--no-fail-fast"])
+        .args(["+nightly", "miri", "test", "--no-fail-fast"])
+        .args(["--lib", "--test", "threads"])
         .env("PROPTEST_CASES", CASES)
         // Properties look for the files of cases that failed before.
         .env("MIRIFLAGS", "-Zmiri-disable-isolation");
