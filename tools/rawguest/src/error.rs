@@ -48,6 +48,11 @@ impl Error {
         }
     }
 
+    /// Of an access to the guest's memory.
+    pub(crate) fn out_of_ram(address: u64, len: usize) -> Self {
+        Self::OutOfRam { address, len }
+    }
+
     /// Gives a KVM error the name of its ioctl.
     pub(crate) fn kvm(call: &'static str) -> impl Fn(kvm_ioctls::Error) -> Self {
         move |error| Self::Call {

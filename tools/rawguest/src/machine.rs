@@ -3,15 +3,19 @@
 //! A VM with RAM and nothing else.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kvm_bindings::{
-    kvm_mp_state, kvm_userspace_memory_region, KVM_MAX_CPUID_ENTRIES, KVM_MP_STATE_RUNNABLE,
+    kvm_mp_state, kvm_userspace_memory_region, KVM_MAX_CPUID_ENTRIES, KVM_MEM_READONLY,
+    KVM_MP_STATE_RUNNABLE,
 };
 use kvm_ioctls::{Kvm, VmFd};
 
-use crate::ram::{CODE, CODE_SIZE, MAX_VCPUS, RAM_SIZE, RAM_SLOT};
-use crate::{registers, Asm, Error, Ram, Result, Vcpu};
+use crate::ram::{self, CODE, CODE_SIZE, MAX_VCPUS, RAM_SLOT};
+use crate::{registers, Asm, Error, Memory, Result, Vcpu};
+
+/// What memory slots have shown. It stays mapped as long as a guest can run.
+pub(crate) type Shown = Arc<Mutex<Vec<Arc<Memory>>>>;
 
 /// A VM: RAM at address 0, and the vCPUs that have been added.
 ///
@@ -21,7 +25,8 @@ use crate::{registers, Asm, Error, Ram, Result, Vcpu};
 pub struct Machine {
     kvm: Kvm,
     fd: Arc<VmFd>,
-    ram: Arc<Ram>,
+    ram: Arc<Memory>,
+    shown: Shown,
     irqchip: bool,
     vcpus: Cell<usize>,
 }
@@ -53,11 +58,12 @@ impl Machine {
             fd.create_irq_chip()
                 .map_err(Error::kvm("KVM_CREATE_IRQCHIP"))?;
         }
-        let ram = Arc::new(Ram::new()?);
+        let ram = Arc::new(ram::build()?);
         let machine = Self {
             kvm,
             fd: Arc::new(fd),
             ram,
+            shown: Shown::default(),
             irqchip,
             vcpus: Cell::new(0),
         };
@@ -71,7 +77,7 @@ impl Machine {
     }
 
     /// The guest's RAM.
-    pub fn ram(&self) -> &Arc<Ram> {
+    pub fn ram(&self) -> &Arc<Memory> {
         &self.ram
     }
 
@@ -81,7 +87,31 @@ impl Machine {
     ///
     /// [`Error::Call`] when KVM refuses.
     pub fn show_ram(&self, slot: u32, address: u64) -> Result<()> {
-        self.set_slot(slot, address, RAM_SIZE as u64)
+        self.show(slot, address, &self.ram, 0)
+    }
+
+    /// Makes memory appear at a page-aligned address, as memory slot `slot`. The guest's reads
+    /// are then loads, its writes go where they would without the slot.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] when KVM refuses.
+    pub fn show_read_only(&self, slot: u32, address: u64, memory: &Arc<Memory>) -> Result<()> {
+        self.show(slot, address, memory, KVM_MEM_READONLY)
+    }
+
+    fn show(&self, slot: u32, address: u64, memory: &Arc<Memory>, flags: u32) -> Result<()> {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if !shown.iter().any(|other| Arc::ptr_eq(other, memory)) {
+            shown.push(memory.clone());
+        }
+        self.set_slot(kvm_userspace_memory_region {
+            slot,
+            flags,
+            guest_phys_addr: address,
+            memory_size: memory.size() as u64,
+            userspace_addr: memory.host_address(),
+        })
     }
 
     /// Removes a memory slot.
@@ -90,19 +120,15 @@ impl Machine {
     ///
     /// [`Error::Call`] when KVM refuses.
     pub fn remove_slot(&self, slot: u32) -> Result<()> {
-        self.set_slot(slot, 0, 0)
+        self.set_slot(kvm_userspace_memory_region {
+            slot,
+            ..Default::default()
+        })
     }
 
-    fn set_slot(&self, slot: u32, guest_phys_addr: u64, memory_size: u64) -> Result<()> {
-        let slot = kvm_userspace_memory_region {
-            slot,
-            flags: 0,
-            guest_phys_addr,
-            memory_size,
-            userspace_addr: self.ram.host_address(),
-        };
-        // SAFETY: the mapping is RAM_SIZE bytes long, and no slot is larger. The machine and
-        // every vCPU hold `ram`, so it stays mapped as long as a guest can run.
+    fn set_slot(&self, slot: kvm_userspace_memory_region) -> Result<()> {
+        // SAFETY: a slot is a whole mapping, or none. The machine and every vCPU hold `shown`,
+        // so it stays mapped as long as a guest can run.
         unsafe { self.fd.set_user_memory_region(slot) }
             .map_err(Error::kvm("KVM_SET_USER_MEMORY_REGION"))
     }
@@ -141,7 +167,7 @@ impl Machine {
             fd.set_mp_state(runnable)
                 .map_err(Error::kvm("KVM_SET_MP_STATE"))?;
         }
-        Ok(Vcpu::new(fd, self.fd.clone(), self.ram.clone()))
+        Ok(Vcpu::new(fd, self.fd.clone(), self.shown.clone()))
     }
 
     fn write_program(&self, index: usize, program: &Asm) -> Result<u64> {

@@ -9,7 +9,8 @@ use kvm_bindings::kvm_fpu;
 use kvm_ioctls::{VcpuFd, VmFd};
 
 use crate::exit::RunPage;
-use crate::{registers, signals, Error, Exit, Ram, Reg, Result};
+use crate::machine::Shown;
+use crate::{registers, signals, Error, Exit, Reg, Result};
 
 /// A vCPU with its program. Dropping it closes its file descriptor; the VM lives as long as one
 /// of its vCPUs.
@@ -19,18 +20,18 @@ pub struct Vcpu {
     /// Keeps the VM's descriptor open: KVM names a VM's debugfs directory after it, so a new VM
     /// must not get the number while this one lives.
     _vm: Arc<VmFd>,
-    /// Keeps the memory slot's mapping alive for as long as the guest can run.
-    _ram: Arc<Ram>,
+    /// Keeps what memory slots show mapped for as long as the guest can run.
+    _shown: Shown,
     run_size: usize,
 }
 
 impl Vcpu {
-    pub(crate) fn new(fd: VcpuFd, vm: Arc<VmFd>, ram: Arc<Ram>) -> Self {
+    pub(crate) fn new(fd: VcpuFd, vm: Arc<VmFd>, shown: Shown) -> Self {
         let run_size = vm.run_size();
         Self {
             fd,
             _vm: vm,
-            _ram: ram,
+            _shown: shown,
             run_size,
         }
     }
