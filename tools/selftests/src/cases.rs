@@ -19,11 +19,13 @@ mod module;
 mod posted;
 mod ring;
 mod room;
+mod rules;
 mod signals;
 mod slots;
 mod split;
 mod stress;
 mod string;
+mod timeout;
 mod trace;
 mod trust;
 mod vcpus;
@@ -57,6 +59,20 @@ pub(crate) const THEMES: &[&[Test]] = &[
     counters::counts::TESTS,
     counters::file::TESTS,
     trace::TESTS,
+    rules::argument::TESTS,
+    rules::api::TESTS,
+    rules::plain::TESTS,
+    rules::w1c::TESTS,
+    rules::doorbell::TESTS,
+    rules::pieces::TESTS,
+    rules::change::TESTS,
+    rules::memory::TESTS,
+    rules::race::TESTS,
+    rules::shadow::TESTS,
+    timeout::TESTS,
+    timeout::late::TESTS,
+    timeout::room::TESTS,
+    timeout::others::TESTS,
     trust::TESTS,
     vectors::TESTS,
     stress::TESTS,

@@ -133,12 +133,14 @@ impl Running<'_> {
         self.kicker.kick();
     }
 
+    /// Whether `KVM_RUN` has returned.
+    pub(crate) fn has_returned(&self) -> bool {
+        self.returned.load(Ordering::SeqCst)
+    }
+
     /// Fails the test when `KVM_RUN` has returned.
     pub(crate) fn expect_waiting(&self) -> Result<()> {
-        ensure!(
-            !self.returned.load(Ordering::SeqCst),
-            "the vCPU did not wait for the device"
-        );
+        ensure!(!self.has_returned(), "the vCPU did not wait for the device");
         Ok(())
     }
 }

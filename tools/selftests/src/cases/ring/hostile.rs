@@ -14,6 +14,7 @@ use crate::channel::{open_ring, KvmEnd};
 use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{counting_writes, expect_halt, sum_of_reads};
+use crate::random::Random;
 use crate::region::{deassign, mmio, posted, set, MMIO};
 use crate::ring::{RingDevice, USUAL};
 use crate::stage::{play, while_running, Running, Signals};
@@ -173,18 +174,6 @@ fn second_answer_is_ignored(_: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Marsaglia's xorshift64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-}
-
 /// Whatever the device stores, each access ends: with some value or with a failure, at the
 /// latest when the device is gone.
 fn random_words_everywhere(_: &Context) -> Result<()> {
@@ -205,7 +194,7 @@ fn random_words_everywhere(_: &Context) -> Result<()> {
                 true => posted(mmio(MMIO, 0x1000, end)),
             })?;
             std::thread::scope(|scope| {
-                scope.spawn(move || crate::stage::or_die(scribble(&device, Random(seed))));
+                scope.spawn(move || crate::stage::or_die(scribble(&device, Random::new(seed))));
                 run_to_the_end(&mut vcpu)
             })?;
         }
