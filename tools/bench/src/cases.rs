@@ -8,6 +8,7 @@ use crate::calibration::{getppid, yield_pair};
 use crate::case::{Case, How};
 use crate::dispatch::{Dispatch, Neighbour, RingDevice, Target};
 use crate::guest::Operation::{self, PortRead, Read, Write};
+use crate::ruled::Rule;
 
 const fn kvm(operation: Operation) -> Dispatch {
     Dispatch::new(operation, Target::InterruptController)
@@ -33,6 +34,16 @@ const fn posted(transport: Transport, burst: u32) -> Dispatch {
 
 const fn ring(operation: Operation, device: RingDevice, posted: bool) -> Dispatch {
     Dispatch::new(operation, Target::Ring { device, posted })
+}
+
+const fn rule(operation: Operation, rule: Rule) -> Dispatch {
+    let shadowed = false;
+    Dispatch::new(operation, Target::Rule { rule, shadowed })
+}
+
+const fn shadow(operation: Operation, rule: Rule) -> Dispatch {
+    let shadowed = true;
+    Dispatch::new(operation, Target::Rule { rule, shadowed })
 }
 
 /// Every case, in the order of the results. The case without the module comes first, so that
@@ -236,6 +247,42 @@ pub(crate) const CASES: &[Case] = &[
         Some("channel-posted"),
         ring(Write, RingDevice::Process, true).in_bursts(16),
         "the same, one of 16 after which the device sleeps again",
+    ),
+    Case::access(
+        "rule-plain-read",
+        Some("floor-read"),
+        rule(Read, Rule::Plain),
+        "read of a register that a rule makes memory",
+    ),
+    Case::access(
+        "rule-plain-write",
+        Some("floor-write"),
+        rule(Write, Rule::Plain),
+        "write to a register that a rule makes memory",
+    ),
+    Case::access(
+        "rule-w1c-write",
+        Some("floor-write"),
+        rule(Write, Rule::W1c),
+        "write by which a rule clears bits of a register",
+    ),
+    Case::access(
+        "rule-doorbell-write",
+        Some("floor-write"),
+        rule(Write, Rule::Doorbell),
+        "write for which a rule signals an eventfd that nobody waits on",
+    ),
+    Case::access(
+        "shadow-read",
+        Some("floor-read"),
+        shadow(Read, Rule::None),
+        "read that a read-only memory slot over a region serves, without an exit",
+    ),
+    Case::access(
+        "shadow-write",
+        Some("floor-write"),
+        shadow(Write, Rule::Plain),
+        "write to a register that a rule makes memory, under a read-only memory slot",
     ),
     Case::part(
         "guest-loop",

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use shunt::channel::Transport;
 
 use crate::guest::{Body, Operation, Pace};
+use crate::ruled::Rule;
 use crate::sample::Figures;
 use crate::stage::Stage;
 
@@ -50,6 +51,13 @@ pub(crate) enum Target {
         device: RingDevice,
         /// The guest does not wait for writes to complete.
         posted: bool,
+    },
+    /// A rule of a region.
+    Rule {
+        /// Which.
+        rule: Rule,
+        /// A read-only memory slot serves the reads.
+        shadowed: bool,
     },
 }
 

@@ -17,6 +17,7 @@ mod guest;
 mod module;
 mod polled;
 mod report;
+mod ruled;
 mod sample;
 mod scheduling;
 mod stage;

@@ -15,6 +15,7 @@ use crate::companion::Companion;
 use crate::dispatch::{Dispatch, Neighbour, RingDevice, Target};
 use crate::guest::{self, Body, Operation, MARKER, PAUSE};
 use crate::polled::Polled;
+use crate::ruled::Ruled;
 use crate::sample::{Sample, ALL, BATCHES};
 use crate::vmm::Vmm;
 use crate::{clock, switches};
@@ -40,6 +41,7 @@ pub(crate) struct Stage {
     companion: Option<Companion>,
     eventfd: Option<EventFd>,
     polled: Option<Polled>,
+    ruled: Option<Ruled>,
     operation: Operation,
     /// Accesses that the program makes, without those that end batches.
     accesses: u32,
@@ -74,13 +76,25 @@ impl Stage {
             } => Some(Polled::new(&machine, &region(operation, posted))?),
             _ => None,
         };
+        let ruled = match target {
+            Target::Rule { rule, shadowed } => {
+                let region = region(operation, false);
+                Some(Ruled::new(&machine, region, rule, operation, shadowed)?)
+            }
+            _ => None,
+        };
         let program = guest::program(operation, place, pace, body, companion.is_some());
+        let mut vcpu = machine.add_vcpu(&program)?;
+        if let Some(ruled) = &ruled {
+            ruled.prepare(&mut vcpu)?;
+        }
         Ok(Self {
-            vcpu: machine.add_vcpu(&program)?,
+            vcpu,
             vmm,
             companion,
             eventfd,
             polled,
+            ruled,
             operation,
             accesses: if body == Body::Access { ALL } else { 0 },
             _neighbour: neighbour,
@@ -118,6 +132,9 @@ impl Stage {
     fn verify(&self) -> Result<()> {
         if let Some(polled) = &self.polled {
             return polled.verify(self.accesses.into());
+        }
+        if let Some(ruled) = &self.ruled {
+            return ruled.verify(&self.vcpu, self.accesses.into());
         }
         let (handled, wanted) = match (&self.companion, &self.eventfd) {
             (Some(_), _) => (self.answer()?, self.wanted_answer()),
@@ -175,6 +192,7 @@ fn connect(
     Ok(match target {
         Target::InterruptController
         | Target::Eventfd
+        | Target::Rule { .. }
         | Target::Ring {
             device: RingDevice::Guest,
             ..
