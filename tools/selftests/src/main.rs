@@ -18,6 +18,7 @@ mod region;
 mod ring;
 mod rules;
 mod runner;
+mod scene;
 mod script;
 mod stage;
 mod suite;

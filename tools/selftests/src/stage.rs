@@ -13,6 +13,7 @@ use ioregion_wire::frame::Command;
 use rawguest::{Exit, Kicker, Vcpu};
 
 use crate::channel::{self, DeviceEnd};
+use crate::guest::expect_halt;
 use crate::tasks;
 
 /// Whether signals hit the vCPU while it waits.
@@ -75,6 +76,19 @@ pub(crate) fn play<T>(
         interrupted: kicker.map(|_| interrupted),
     };
     with_device(device, answer, || guest(&mut driver))
+}
+
+/// Runs the guest to its end while a device answers each command that wants it with `answer`.
+/// Returns all commands in order.
+pub(crate) fn play_to_the_end(
+    vcpu: &mut Vcpu,
+    device: &mut DeviceEnd,
+    signals: Signals,
+    answer: impl FnMut(&Command) -> Result<u64> + Send,
+) -> Result<Vec<Command>> {
+    let (exit, log) = play(vcpu, device, signals, answer, |driver| driver.run())?;
+    expect_halt(&exit)?;
+    Ok(log)
 }
 
 /// Runs `work` here while a device answers in another thread. The device stops when `work` is

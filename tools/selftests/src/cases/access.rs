@@ -2,7 +2,7 @@
 
 //! One access, one command, one reply: every width, both buses, every transport.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use ioregion_wire::frame::{Command, FRAME_SIZE};
 use ioregion_wire::uapi::KvmIoregion;
 use rawguest::{ram, Asm, Exit, Machine, Mem, Reg, Vcpu, Width};
@@ -14,7 +14,8 @@ use crate::guest::{
     MMIO_WIDTHS, PORT_WIDTHS,
 };
 use crate::region::{mmio, pio, posted, set, MMIO, PORT};
-use crate::stage::{play, Signals};
+use crate::scene::{scene, Scene};
+use crate::stage::{play, play_to_the_end, Signals};
 use crate::suite::{tests, Context};
 
 tests!(
@@ -37,29 +38,9 @@ tests!(
 pub(super) const SIZE: u64 = 0x1000;
 pub(super) const VALUE: u64 = 0x8877_6655_4433_2211;
 
-/// A vCPU with this program, and the device behind one region.
-pub(super) fn fixture(
-    transport: Transport,
-    program: &Asm,
-    region: impl FnOnce(&channel::KvmEnd) -> KvmIoregion,
-) -> Result<(Machine, Vcpu, DeviceEnd)> {
-    let machine = Machine::new()?;
-    let (end, device) = channel::open_on(machine.fd(), transport)?;
-    set(machine.fd(), &region(&end)).context("KVM_SET_IOREGION")?;
-    let vcpu = machine.add_vcpu(program)?;
-    Ok((machine, vcpu, device))
-}
-
 /// Runs the guest to its end; the device answers everything with `VALUE`.
 pub(super) fn commands(vcpu: &mut Vcpu, device: &mut DeviceEnd) -> Result<Vec<Command>> {
-    let (exit, log) = play(
-        vcpu,
-        device,
-        Signals::None,
-        |_| Ok(VALUE),
-        |driver| driver.run(),
-    )?;
-    expect_halt(&exit)?;
+    let log = play_to_the_end(vcpu, device, Signals::None, |_| Ok(VALUE))?;
     Ok(log)
 }
 
@@ -67,8 +48,11 @@ fn mmio_reads(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         for width in MMIO_WIDTHS {
             let program = read_once(width, MMIO + 0x68);
-            let (_machine, mut vcpu, mut device) =
-                fixture(transport, &program, |end| mmio(MMIO, SIZE, end))?;
+            let Scene {
+                mut vcpu,
+                mut device,
+                ..
+            } = scene(transport, &program, |end| mmio(MMIO, SIZE, end))?;
             let log = commands(&mut vcpu, &mut device)?;
             check_eq!(
                 log,
@@ -89,8 +73,11 @@ fn mmio_writes(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         for width in MMIO_WIDTHS {
             let program = write_once(width, MMIO + 0x68, VALUE);
-            let (_machine, mut vcpu, mut device) =
-                fixture(transport, &program, |end| mmio(MMIO, SIZE, end))?;
+            let Scene {
+                mut vcpu,
+                mut device,
+                ..
+            } = scene(transport, &program, |end| mmio(MMIO, SIZE, end))?;
             let log = commands(&mut vcpu, &mut device)?;
             let want = [write_command(width, 0x68, VALUE)];
             check_eq!(log, want, "commands, {transport:?} {width:?}");
@@ -107,8 +94,11 @@ fn port_reads(_: &Context) -> Result<()> {
                 .mov(Reg::Dx, u64::from(PORT) + 4)
                 .port_in(width)
                 .halt();
-            let (_machine, mut vcpu, mut device) =
-                fixture(transport, &program, |end| pio(PORT, 8, end))?;
+            let Scene {
+                mut vcpu,
+                mut device,
+                ..
+            } = scene(transport, &program, |end| pio(PORT, 8, end))?;
             let log = commands(&mut vcpu, &mut device)?;
             check_eq!(
                 log,
@@ -134,8 +124,11 @@ fn port_writes(_: &Context) -> Result<()> {
                 .mov(Reg::Ax, VALUE)
                 .port_out(width)
                 .halt();
-            let (_machine, mut vcpu, mut device) =
-                fixture(transport, &program, |end| pio(PORT, 8, end))?;
+            let Scene {
+                mut vcpu,
+                mut device,
+                ..
+            } = scene(transport, &program, |end| pio(PORT, 8, end))?;
             let log = commands(&mut vcpu, &mut device)?;
             let want = [write_command(width, 4, VALUE)];
             check_eq!(log, want, "commands, {transport:?} {width:?}");
@@ -152,8 +145,12 @@ fn real_mode(_: &Context) -> Result<()> {
         .store(Width::Long, Mem::Ram(ram::DATA as u32), Reg::Ax)
         .store(Width::Word, Mem::At(Reg::Bx), Reg::Ax)
         .halt();
-    let (machine, mut vcpu, mut device) =
-        fixture(Transport::Seqpacket, &program, |end| mmio(MMIO, SIZE, end))?;
+    let Scene {
+        machine,
+        mut vcpu,
+        mut device,
+        ..
+    } = scene(Transport::Seqpacket, &program, |end| mmio(MMIO, SIZE, end))?;
     let log = commands(&mut vcpu, &mut device)?;
     let want = [
         read_command(Width::Long, 0x68),
@@ -174,7 +171,11 @@ fn frames_to_the_bit(_: &Context) -> Result<()> {
     program.mov(Reg::Bx, MMIO + 0x10).mov(Reg::Ax, VALUE);
     program.store(Width::Long, Mem::At(Reg::Bx), Reg::Ax);
     program.load(Width::Word, Reg::Ax, Mem::At(Reg::Bx)).halt();
-    let (_machine, mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
+    let Scene {
+        mut vcpu,
+        mut device,
+        ..
+    } = scene(Transport::Seqpacket, &program, |end| {
         posted(mmio(MMIO, SIZE, end))
     })?;
     let frame = |command: Command| Some(command.encode());
@@ -204,8 +205,11 @@ fn reply_bits_above_the_width_are_ignored(_: &Context) -> Result<()> {
             .mov(Reg::Bx, MMIO)
             .load(width, Reg::Ax, Mem::At(Reg::Bx))
             .halt();
-        let (_machine, mut vcpu, mut device) =
-            fixture(Transport::Seqpacket, &program, |end| mmio(MMIO, SIZE, end))?;
+        let Scene {
+            mut vcpu,
+            mut device,
+            ..
+        } = scene(Transport::Seqpacket, &program, |end| mmio(MMIO, SIZE, end))?;
         let old = 0x0123_4567_89ab_cdef;
         vcpu.set_reg(Reg::Ax, old)?;
         commands(&mut vcpu, &mut device)?;
@@ -228,8 +232,11 @@ fn whole_region_and_no_more(_: &Context) -> Result<()> {
             .add_imm(Reg::Bx, 1);
     }
     program.halt();
-    let (_machine, mut vcpu, mut device) =
-        fixture(Transport::Seqpacket, &program, |end| mmio(MMIO, 4, end))?;
+    let Scene {
+        mut vcpu,
+        mut device,
+        ..
+    } = scene(Transport::Seqpacket, &program, |end| mmio(MMIO, 4, end))?;
     let (exits, log) = play(
         &mut vcpu,
         &mut device,

@@ -8,12 +8,13 @@ use ioregion_wire::uapi::{KvmIoregion, IOREGIONFD_FAILURE_SENT};
 use libc::EPROTO;
 use rawguest::{Exit, Machine, Reg, Width};
 
-use super::failure::{fixture, goes_on, reader, OFFSET, READ, VALUE};
+use super::failure::{goes_on, reader, OFFSET, READ, VALUE};
 use crate::channel::{self, DeviceEnd, Transport, FILES};
 use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{expect_halt, read_command, read_once, sum_of_reads};
 use crate::region::{mmio, set, MMIO};
+use crate::scene::{scene, Scene};
 use crate::stage::while_running;
 use crate::suite::{tests, Context};
 
@@ -32,7 +33,12 @@ tests!(
 
 fn reply_of_wrong_length(_: &Context) -> Result<()> {
     for len in [1, 8, FRAME_SIZE - 1, FRAME_SIZE + 1, 2 * FRAME_SIZE] {
-        let (_machine, region, mut vcpu, mut device) = reader(Transport::Seqpacket)?;
+        let Scene {
+            region,
+            mut vcpu,
+            mut device,
+            ..
+        } = reader(Transport::Seqpacket)?;
         let (exit, ()) = while_running(&mut vcpu, |_| {
             device.command()?;
             device.send(&vec![0xff; len])
@@ -72,7 +78,12 @@ fn check_unasked(exit: &Exit, region: &KvmIoregion, device: &mut DeviceEnd) -> R
 
 fn reply_before_any_command(_: &Context) -> Result<()> {
     for transport in FILES {
-        let (_machine, region, mut vcpu, mut device) = reader(transport)?;
+        let Scene {
+            region,
+            mut vcpu,
+            mut device,
+            ..
+        } = reader(transport)?;
         device.reply(VALUE)?;
         let exit = vcpu.run()?;
         check_unasked(&exit, &region, &mut device).with_context(|| format!("{transport:?}"))?;
@@ -83,7 +94,12 @@ fn reply_before_any_command(_: &Context) -> Result<()> {
 
 fn part_of_a_reply_before_any_command(_: &Context) -> Result<()> {
     for transport in [Transport::Stream, Transport::Pipes] {
-        let (_machine, region, mut vcpu, mut device) = reader(transport)?;
+        let Scene {
+            region,
+            mut vcpu,
+            mut device,
+            ..
+        } = reader(transport)?;
         device.send(&[0xff; 7])?;
         let exit = vcpu.run()?;
         check_unasked(&exit, &region, &mut device).with_context(|| format!("{transport:?}"))?;
@@ -95,7 +111,12 @@ fn part_of_a_reply_before_any_command(_: &Context) -> Result<()> {
 /// The second reply is in the channel before the guest's second read.
 fn one_reply_too_many(_: &Context) -> Result<()> {
     for transport in FILES {
-        let (_machine, region, mut vcpu, mut device) = reader(transport)?;
+        let Scene {
+            region,
+            mut vcpu,
+            mut device,
+            ..
+        } = reader(transport)?;
         // Both replies are there before the vCPU takes the first.
         let (exit, ()) = while_running(&mut vcpu, |running| {
             device.command()?;
@@ -141,10 +162,14 @@ fn nonblocking_later(_: &Context) -> Result<()> {
 /// However often the guest tries, and though the device could answer again.
 fn channel_stays_failed(_: &Context) -> Result<()> {
     let program = sum_of_reads(Width::Long, MMIO + OFFSET, 10);
-    let (_machine, region, mut vcpu, mut device) =
-        fixture(Transport::Seqpacket, &program, |end| {
-            mmio(MMIO, 0x1000, end)
-        })?;
+    let Scene {
+        region,
+        mut vcpu,
+        mut device,
+        ..
+    } = scene(Transport::Seqpacket, &program, |end| {
+        mmio(MMIO, 0x1000, end)
+    })?;
     let (exit, ()) = while_running(&mut vcpu, |_| {
         device.command()?;
         device.send(&[0xff; 5])

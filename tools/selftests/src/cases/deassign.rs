@@ -13,7 +13,7 @@ use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{expect_halt, mmio_read, read_command, sum_of_reads, write_once};
 use crate::region::{deassign, mmio, posted, set, MMIO};
-use crate::stage::{play, while_running, Signals};
+use crate::stage::{play_to_the_end, while_running, Signals};
 use crate::suite::{tests, Context};
 
 tests!(
@@ -338,14 +338,7 @@ fn fresh_files(_: &Context) -> Result<()> {
     vcpu.supply(&(VALUE as u32).to_le_bytes());
     let (fresh_end, mut fresh_device) = channel::open(Transport::Pipes)?;
     set(machine.fd(), &mmio(MMIO, 0x1000, &fresh_end)).context("set the region anew")?;
-    let (exit, log) = play(
-        &mut vcpu,
-        &mut fresh_device,
-        Signals::None,
-        |_| Ok(1),
-        |driver| driver.run(),
-    )?;
-    expect_halt(&exit)?;
+    let log = play_to_the_end(&mut vcpu, &mut fresh_device, Signals::None, |_| Ok(1))?;
     check_eq!(
         log,
         [read_command(Width::Long, 0)],

@@ -8,12 +8,13 @@ use ioregion_wire::uapi::KvmIoregion;
 use libc::EPIPE;
 use rawguest::{Access, Asm, Machine, Mem, Reg, Vcpu, Width};
 
-use crate::channel::{self, DeviceEnd, KvmEnd, Transport, TRANSPORTS};
+use crate::channel::{self, Transport, TRANSPORTS};
 use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{expect_halt, read_command, read_once, sum_of_reads, write_once};
 use crate::region::{deassign, mmio, pio, posted, set, MMIO, PORT};
-use crate::stage::{play, while_running, Signals};
+use crate::scene::{scene, Scene};
+use crate::stage::{play_to_the_end, while_running, Signals};
 use crate::suite::{tests, Context};
 
 tests!(
@@ -67,25 +68,12 @@ fn write() -> Expected {
 }
 
 /// A region, and a vCPU that reads 4 bytes at `OFFSET` twice.
-pub(super) fn reader(transport: Transport) -> Result<(Machine, KvmIoregion, Vcpu, DeviceEnd)> {
-    fixture(
+pub(super) fn reader(transport: Transport) -> Result<Scene> {
+    scene(
         transport,
         &sum_of_reads(Width::Long, MMIO + OFFSET, 2),
         |end| mmio(MMIO, 0x1000, end),
     )
-}
-
-pub(super) fn fixture(
-    transport: Transport,
-    program: &Asm,
-    region: impl FnOnce(&KvmEnd) -> KvmIoregion,
-) -> Result<(Machine, KvmIoregion, Vcpu, DeviceEnd)> {
-    let machine = Machine::new()?;
-    let (end, device) = channel::open_on(machine.fd(), transport)?;
-    let region = region(&end);
-    set(machine.fd(), &region)?;
-    let vcpu = machine.add_vcpu(program)?;
-    Ok((machine, region, vcpu, device))
 }
 
 /// The VMM supplies the value of a failed read, and the guest sees it; the second read then
@@ -107,7 +95,12 @@ pub(super) fn goes_on(vcpu: &mut Vcpu, region: &KvmIoregion, error: i32) -> Resu
 
 fn closed_before_a_read(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let (_machine, region, mut vcpu, device) = reader(transport)?;
+        let Scene {
+            region,
+            mut vcpu,
+            device,
+            ..
+        } = reader(transport)?;
         drop(device);
         READ.check(&region, &vcpu.run()?)
             .with_context(|| format!("{transport:?}"))?;
@@ -119,8 +112,12 @@ fn closed_before_a_read(_: &Context) -> Result<()> {
 fn closed_before_a_write(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         let program = write_once(Width::Long, MMIO + OFFSET, VALUE);
-        let (_machine, region, mut vcpu, device) =
-            fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+        let Scene {
+            region,
+            mut vcpu,
+            device,
+            ..
+        } = scene(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
         drop(device);
         write()
             .check(&region, &vcpu.run()?)
@@ -133,8 +130,12 @@ fn closed_before_a_write(_: &Context) -> Result<()> {
 fn closed_before_a_posted_write(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         let program = write_once(Width::Long, MMIO + OFFSET, VALUE);
-        let (_machine, region, mut vcpu, device) =
-            fixture(transport, &program, |end| posted(mmio(MMIO, 0x1000, end)))?;
+        let Scene {
+            region,
+            mut vcpu,
+            device,
+            ..
+        } = scene(transport, &program, |end| posted(mmio(MMIO, 0x1000, end)))?;
         drop(device);
         write()
             .check(&region, &vcpu.run()?)
@@ -147,7 +148,12 @@ fn closed_before_a_posted_write(_: &Context) -> Result<()> {
 fn closed_before_a_doorbell(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         let program = write_once(Width::Long, MMIO + OFFSET, VALUE);
-        let (_machine, region, mut vcpu, device) = fixture(transport, &program, |end| {
+        let Scene {
+            region,
+            mut vcpu,
+            device,
+            ..
+        } = scene(transport, &program, |end| {
             posted(mmio(MMIO + OFFSET, 0, end))
         })?;
         drop(device);
@@ -169,8 +175,12 @@ fn closed_before_a_port_access(_: &Context) -> Result<()> {
     program.mov(Reg::Dx, PORT.into()).mov(Reg::Ax, VALUE);
     program.port_out(Width::Word).port_in(Width::Long).halt();
     for transport in TRANSPORTS {
-        let (_machine, region, mut vcpu, device) =
-            fixture(transport, &program, |end| pio(PORT - 2, 8, end))?;
+        let Scene {
+            region,
+            mut vcpu,
+            device,
+            ..
+        } = scene(transport, &program, |end| pio(PORT - 2, 8, end))?;
         drop(device);
         let data = (VALUE as u16).to_le_bytes().to_vec();
         let out = Access::PortOut {
@@ -211,7 +221,12 @@ fn closed_before_a_port_access(_: &Context) -> Result<()> {
 
 fn closed_after_the_command(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let (_machine, region, mut vcpu, mut device) = reader(transport)?;
+        let Scene {
+            region,
+            mut vcpu,
+            mut device,
+            ..
+        } = reader(transport)?;
         let (exit, ()) = while_running(&mut vcpu, |running| {
             device.command()?;
             running.wait_until_asleep()?;
@@ -229,8 +244,12 @@ fn closed_after_the_command(_: &Context) -> Result<()> {
 fn closed_after_a_write(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         let program = write_once(Width::Long, MMIO + OFFSET, VALUE);
-        let (_machine, region, mut vcpu, mut device) =
-            fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+        let Scene {
+            region,
+            mut vcpu,
+            mut device,
+            ..
+        } = scene(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
         let (exit, ()) = while_running(&mut vcpu, |_| {
             device.command()?;
             drop(device);
@@ -249,7 +268,12 @@ fn closed_after_a_write(_: &Context) -> Result<()> {
 
 fn closed_after_half_a_reply(_: &Context) -> Result<()> {
     for transport in [Transport::Stream, Transport::Pipes] {
-        let (_machine, region, mut vcpu, mut device) = reader(transport)?;
+        let Scene {
+            region,
+            mut vcpu,
+            mut device,
+            ..
+        } = reader(transport)?;
         let (exit, ()) = while_running(&mut vcpu, |_| {
             device.command()?;
             device.send(&Reply { data: VALUE }.encode()[..FRAME_SIZE / 2])?;
@@ -305,21 +329,19 @@ fn failed_channel_fails_every_region(_: &Context) -> Result<()> {
 
 fn fresh_files_heal(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let (machine, region, mut vcpu, device) = reader(transport)?;
+        let Scene {
+            machine,
+            region,
+            mut vcpu,
+            device,
+        } = reader(transport)?;
         drop(device);
         READ.check(&region, &vcpu.run()?)?;
         vcpu.supply(&(VALUE as u32).to_le_bytes());
         deassign(machine.fd(), &region).context("deassign a region of a failed channel")?;
         let (fresh_end, mut fresh_device) = channel::open_on(machine.fd(), transport)?;
         set(machine.fd(), &mmio(MMIO, 0x1000, &fresh_end)).context("set the region anew")?;
-        let (exit, log) = play(
-            &mut vcpu,
-            &mut fresh_device,
-            Signals::None,
-            |_| Ok(1),
-            |driver| driver.run(),
-        )?;
-        expect_halt(&exit)?;
+        let log = play_to_the_end(&mut vcpu, &mut fresh_device, Signals::None, |_| Ok(1))?;
         check_eq!(
             log,
             [read_command(Width::Long, OFFSET)],
@@ -333,10 +355,14 @@ fn fresh_files_heal(_: &Context) -> Result<()> {
 /// 1 byte on the first page; on the second 7 as 4, 2 and 1. The device dies with the 2.
 fn piece_of_an_odd_fragment(_: &Context) -> Result<()> {
     let program = read_once(Width::Quad, MMIO + 0xfff);
-    let (_machine, region, mut vcpu, mut device) =
-        fixture(Transport::Seqpacket, &program, |end| {
-            mmio(MMIO, 0x2000, end)
-        })?;
+    let Scene {
+        region,
+        mut vcpu,
+        mut device,
+        ..
+    } = scene(Transport::Seqpacket, &program, |end| {
+        mmio(MMIO, 0x2000, end)
+    })?;
     let (exit, ()) = while_running(&mut vcpu, |_| {
         check_eq!(
             device.command()?,
@@ -379,8 +405,12 @@ fn piece_of_an_odd_fragment(_: &Context) -> Result<()> {
 /// The first half is complete, and stays so.
 fn second_half_over_a_page(_: &Context) -> Result<()> {
     let program = write_once(Width::Quad, MMIO + 0xffc, 0x8877_6655_4433_2211);
-    let (_machine, region, mut vcpu, mut device) =
-        fixture(Transport::Stream, &program, |end| mmio(MMIO, 0x2000, end))?;
+    let Scene {
+        region,
+        mut vcpu,
+        mut device,
+        ..
+    } = scene(Transport::Stream, &program, |end| mmio(MMIO, 0x2000, end))?;
     let (exit, ()) = while_running(&mut vcpu, |_| {
         let first = device.command()?;
         ensure!(

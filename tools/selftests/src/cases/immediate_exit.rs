@@ -7,12 +7,13 @@ use std::thread;
 use anyhow::{bail, Result};
 use rawguest::{Exit, Kicker, Machine, Reg, Vcpu, Width};
 
-use super::signals::{fixture, VALUE};
+use super::signals::VALUE;
 use crate::channel::{self, DeviceEnd, Transport, FILES, TRANSPORTS};
 use crate::check::check_eq;
 use crate::guest::{expect_halt, posted_command, read_command, read_once, write_once};
 use crate::region::{mmio, posted, set, MMIO};
-use crate::stage::{play, while_running, Signals};
+use crate::scene::{scene, Scene};
+use crate::stage::{play_to_the_end, while_running, Signals};
 use crate::suite::{tests, Context};
 
 tests!(
@@ -28,7 +29,11 @@ tests!(
 
 fn sends_nothing_new(_: &Context) -> Result<()> {
     let program = read_once(Width::Long, MMIO);
-    let (mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
+    let Scene {
+        mut vcpu,
+        mut device,
+        ..
+    } = scene(Transport::Seqpacket, &program, |end| {
         mmio(MMIO, 0x1000, end)
     })?;
     vcpu.set_immediate_exit(true);
@@ -39,14 +44,7 @@ fn sends_nothing_new(_: &Context) -> Result<()> {
     );
     check_eq!(device.has_command()?, false, "a command was sent");
     vcpu.set_immediate_exit(false);
-    let (exit, log) = play(
-        &mut vcpu,
-        &mut device,
-        Signals::None,
-        |_| Ok(VALUE),
-        |driver| driver.run(),
-    )?;
-    expect_halt(&exit)?;
+    let log = play_to_the_end(&mut vcpu, &mut device, Signals::None, |_| Ok(VALUE))?;
     check_eq!(log, [read_command(Width::Long, 0)], "commands");
     Ok(())
 }
@@ -54,7 +52,11 @@ fn sends_nothing_new(_: &Context) -> Result<()> {
 /// A vCPU whose command the device has read and not answered, back in userspace.
 fn interrupted_read(transport: Transport) -> Result<(Vcpu, DeviceEnd)> {
     let program = read_once(Width::Long, MMIO);
-    let (mut vcpu, mut device) = fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+    let Scene {
+        mut vcpu,
+        mut device,
+        ..
+    } = scene(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
     let kicker = Kicker::for_this_thread(&vcpu)?;
     thread::scope(|scope| {
         let server = scope.spawn(|| {

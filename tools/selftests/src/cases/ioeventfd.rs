@@ -9,9 +9,9 @@ use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
 use crate::channel::{self, Transport};
 use crate::check::check_eq;
-use crate::guest::{expect_halt, read_command, write_command};
+use crate::guest::{read_command, write_command};
 use crate::region::{mmio, pio, set, MMIO, PORT};
-use crate::stage::{play, Signals};
+use crate::stage::{play_to_the_end, Signals};
 use crate::suite::{tests, Context};
 
 tests!(
@@ -67,14 +67,7 @@ fn without_datamatch(order: Order) -> Result<()> {
         add_event().context("KVM_IOEVENTFD inside the region")?;
     }
     let mut vcpu = machine.add_vcpu(&program)?;
-    let (exit, log) = play(
-        &mut vcpu,
-        &mut device,
-        Signals::None,
-        |_| Ok(5),
-        |driver| driver.run(),
-    )?;
-    expect_halt(&exit)?;
+    let log = play_to_the_end(&mut vcpu, &mut device, Signals::None, |_| Ok(5))?;
     let want = [
         write_command(Width::Long, DOORBELL - 4, MATCH.into()),
         read_command(Width::Long, DOORBELL),
@@ -116,14 +109,7 @@ fn datamatch_leaves_the_rest(_: &Context) -> Result<()> {
             set(machine.fd(), &region).context("region")?;
         }
         let mut vcpu = machine.add_vcpu(&program)?;
-        let (exit, log) = play(
-            &mut vcpu,
-            &mut device,
-            Signals::None,
-            |_| Ok(0),
-            |driver| driver.run(),
-        )?;
-        expect_halt(&exit)?;
+        let log = play_to_the_end(&mut vcpu, &mut device, Signals::None, |_| Ok(0))?;
         let write = |value: u32| write_command(Width::Long, DOORBELL, value.into());
         check_eq!(log, [write(MATCH - 1), write(MATCH + 1)], "commands");
         check_eq!(
@@ -153,14 +139,7 @@ fn ports(_: &Context) -> Result<()> {
         .register_ioevent(&event, &address, MATCH as u16)
         .context("KVM_IOEVENTFD")?;
     let mut vcpu = machine.add_vcpu(&program)?;
-    let (exit, log) = play(
-        &mut vcpu,
-        &mut device,
-        Signals::None,
-        |_| Ok(0),
-        |driver| driver.run(),
-    )?;
-    expect_halt(&exit)?;
+    let log = play_to_the_end(&mut vcpu, &mut device, Signals::None, |_| Ok(0))?;
     check_eq!(
         log,
         [write_command(Width::Word, 0, u64::from(MATCH) + 1)],

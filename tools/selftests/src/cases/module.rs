@@ -17,7 +17,7 @@ use crate::channel::{self, Transport};
 use crate::check::{check_eq, expect_errno};
 use crate::guest::{expect_halt, mmio_read, sum_of_reads};
 use crate::region::{deassign, mmio, set, MMIO};
-use crate::stage::{play, Signals};
+use crate::stage::{play_to_the_end, Signals};
 use crate::suite::{tests, Context, Skip};
 
 tests!(
@@ -114,14 +114,7 @@ fn check_dispatch(machine: &Machine) -> Result<()> {
     let region = mmio(MMIO, 0x1000, &end);
     set(machine.fd(), &region).context("KVM_SET_IOREGION")?;
     let mut vcpu = machine.add_vcpu(&sum_of_reads(Width::Long, MMIO, 3))?;
-    let (exit, _) = play(
-        &mut vcpu,
-        &mut device,
-        Signals::None,
-        |_| Ok(2),
-        |driver| driver.run(),
-    )?;
-    expect_halt(&exit)?;
+    play_to_the_end(&mut vcpu, &mut device, Signals::None, |_| Ok(2))?;
     check_eq!(vcpu.reg(Reg::Si)?, 6, "sum");
     deassign(machine.fd(), &region).context("deassign")
 }

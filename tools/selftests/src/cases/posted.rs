@@ -5,13 +5,14 @@
 use anyhow::Result;
 use rawguest::{Access, Asm, Exit, Mem, Reg, Width};
 
-use super::access::{commands, fixture, SIZE, VALUE};
+use super::access::{commands, SIZE, VALUE};
 use crate::channel::{Transport, TRANSPORTS};
 use crate::check::check_eq;
 use crate::guest::{
     counting_writes, expect_halt, mmio_read, mmio_write, posted_command, MMIO_WIDTHS, PORT_WIDTHS,
 };
 use crate::region::{mmio, pio, posted, MMIO, PORT};
+use crate::scene::{scene, Scene};
 use crate::stage::with_device;
 use crate::suite::{tests, Context};
 
@@ -30,8 +31,11 @@ fn writes_keep_their_order(_: &Context) -> Result<()> {
     const COUNT: u32 = 500;
     for transport in TRANSPORTS {
         let program = counting_writes(Width::Quad, MMIO, COUNT);
-        let (_machine, mut vcpu, mut device) =
-            fixture(transport, &program, |end| posted(mmio(MMIO, SIZE, end)))?;
+        let Scene {
+            mut vcpu,
+            mut device,
+            ..
+        } = scene(transport, &program, |end| posted(mmio(MMIO, SIZE, end)))?;
         let log = commands(&mut vcpu, &mut device)?;
         let want: Vec<_> = (1..=COUNT)
             .map(|value| posted_command(Width::Quad, 0, value.into()))
@@ -48,8 +52,11 @@ fn writes_to_ports(_: &Context) -> Result<()> {
         body.port_out(Width::Long).add_imm(Reg::Ax, 1);
     });
     program.halt();
-    let (_machine, mut vcpu, mut device) =
-        fixture(Transport::Stream, &program, |end| posted(pio(PORT, 4, end)))?;
+    let Scene {
+        mut vcpu,
+        mut device,
+        ..
+    } = scene(Transport::Stream, &program, |end| posted(pio(PORT, 4, end)))?;
     // Nobody answers, and nobody has to: the guest ends before the device reads.
     expect_halt(&vcpu.run()?)?;
     for value in 0..3 {
@@ -77,7 +84,11 @@ fn doorbell(_: &Context) -> Result<()> {
         .add_imm(Reg::Bx, -4)
         .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
         .halt();
-    let (_machine, mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
+    let Scene {
+        mut vcpu,
+        mut device,
+        ..
+    } = scene(Transport::Seqpacket, &program, |end| {
         posted(mmio(bell, 0, end))
     })?;
     let (exits, log) = with_device(
@@ -111,7 +122,11 @@ fn doorbell_on_a_port(_: &Context) -> Result<()> {
         program.port_out(width);
     }
     program.port_in(Width::Byte).halt();
-    let (_machine, mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
+    let Scene {
+        mut vcpu,
+        mut device,
+        ..
+    } = scene(Transport::Seqpacket, &program, |end| {
         posted(pio(PORT, 0, end))
     })?;
     let read = Access::PortIn {

@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use ioregion_wire::frame::FRAME_SIZE;
-use ioregion_wire::uapi::KvmIoregion;
-use rawguest::{Asm, Exit, Kicker, Machine, Reg, Storm, Vcpu, Width};
+use rawguest::{Exit, Kicker, Reg, Storm, Vcpu, Width};
 
-use crate::channel::{self, DeviceEnd, KvmEnd, Transport, TRANSPORTS};
+use crate::channel::{Transport, TRANSPORTS};
 use crate::check::check_eq;
 use crate::guest::{
     counting_writes, expect_halt, posted_command, read_command, read_once, sum_of_reads,
     write_command,
 };
-use crate::region::{mmio, posted, set, MMIO};
-use crate::stage::{or_die, play, with_device, Signals};
+use crate::region::{mmio, posted, MMIO};
+use crate::scene::{scene, Scene};
+use crate::stage::{or_die, play_to_the_end, with_device, Signals};
 use crate::suite::{tests, Context};
 use crate::tasks;
 
@@ -46,17 +46,6 @@ const COUNT: u32 = 10_000;
 const HELD: u32 = 100;
 pub(super) const VALUE: u64 = 0x1234_5678;
 
-pub(super) fn fixture(
-    transport: Transport,
-    program: &Asm,
-    region: impl FnOnce(&KvmEnd) -> KvmIoregion,
-) -> Result<(Vcpu, DeviceEnd)> {
-    let machine = Machine::new()?;
-    let (end, device) = channel::open_on(machine.fd(), transport)?;
-    set(machine.fd(), &region(&end)).context("KVM_SET_IOREGION")?;
-    Ok((machine.add_vcpu(program)?, device))
-}
-
 /// Runs the guest to its end in a storm of signals and reports each interruption.
 fn run_in_storm(vcpu: &mut Vcpu, interrupted: &Sender<()>) -> Result<()> {
     let _storm = Storm::start(Kicker::for_this_thread(vcpu)?, Duration::from_millis(1))?;
@@ -77,7 +66,11 @@ fn await_interruption(interruptions: &Receiver<()>) -> Result<()> {
 fn reads_in_a_storm(transport: Transport) -> Result<()> {
     tasks::stay_on_one_cpu()?;
     let program = sum_of_reads(Width::Long, MMIO, COUNT);
-    let (mut vcpu, mut device) = fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+    let Scene {
+        mut vcpu,
+        mut device,
+        ..
+    } = scene(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
     let (interrupted, interruptions) = mpsc::channel();
     let mut n = 0;
     let answer = move |_: &_| {
@@ -122,7 +115,11 @@ fn reads_in_a_storm_ring(_: &Context) -> Result<()> {
 fn writes_in_a_storm(transport: Transport) -> Result<()> {
     tasks::stay_on_one_cpu()?;
     let program = counting_writes(Width::Long, MMIO, COUNT);
-    let (mut vcpu, mut device) = fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+    let Scene {
+        mut vcpu,
+        mut device,
+        ..
+    } = scene(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
     let (interrupted, interruptions) = mpsc::channel();
     let mut n = 0;
     let answer = move |_: &_| {
@@ -161,8 +158,11 @@ fn posted_writes_to_a_full_channel_in_a_storm(_: &Context) -> Result<()> {
     tasks::stay_on_one_cpu()?;
     for transport in TRANSPORTS {
         let program = counting_writes(Width::Long, MMIO, COUNT);
-        let (mut vcpu, mut device) =
-            fixture(transport, &program, |end| posted(mmio(MMIO, 0x1000, end)))?;
+        let Scene {
+            mut vcpu,
+            mut device,
+            ..
+        } = scene(transport, &program, |end| posted(mmio(MMIO, 0x1000, end)))?;
         let (interrupted, interruptions) = mpsc::channel();
         let vcpu_thread = tasks::this_thread();
         let mut seen = 0;
@@ -189,20 +189,17 @@ fn posted_writes_to_a_full_channel_in_a_storm(_: &Context) -> Result<()> {
 fn every_wait_interrupted(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         let program = sum_of_reads(Width::Long, MMIO, 100);
-        let (mut vcpu, mut device) = fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+        let Scene {
+            mut vcpu,
+            mut device,
+            ..
+        } = scene(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
         let mut n = 0;
         let answer = |_: &_| {
             n += 1;
             Ok(n)
         };
-        let (exit, log) = play(
-            &mut vcpu,
-            &mut device,
-            Signals::EachCommand,
-            answer,
-            |driver| driver.run(),
-        )?;
-        expect_halt(&exit)?;
+        let log = play_to_the_end(&mut vcpu, &mut device, Signals::EachCommand, answer)?;
         check_eq!(log.len(), 100, "commands, {transport:?}");
         check_eq!(vcpu.reg(Reg::Si)?, 5050, "sum of the values, {transport:?}");
     }
@@ -213,7 +210,11 @@ fn every_wait_interrupted(_: &Context) -> Result<()> {
 fn interrupted_between_halves_of_a_reply(_: &Context) -> Result<()> {
     for transport in [Transport::Stream, Transport::Pipes] {
         let program = read_once(Width::Long, MMIO);
-        let (mut vcpu, mut device) = fixture(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+        let Scene {
+            mut vcpu,
+            mut device,
+            ..
+        } = scene(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
         let kicker = Kicker::for_this_thread(&vcpu)?;
         let vcpu_thread = tasks::this_thread();
         let (interrupted, interruptions) = mpsc::channel();
@@ -250,7 +251,11 @@ fn interrupted_between_halves_of_a_reply(_: &Context) -> Result<()> {
 fn restarting_handler_still_gives_eintr(_: &Context) -> Result<()> {
     tasks::handle_sigusr2()?;
     let program = read_once(Width::Long, MMIO);
-    let (mut vcpu, mut device) = fixture(Transport::Seqpacket, &program, |end| {
+    let Scene {
+        mut vcpu,
+        mut device,
+        ..
+    } = scene(Transport::Seqpacket, &program, |end| {
         mmio(MMIO, 0x1000, end)
     })?;
     let vcpu_thread = tasks::this_thread();

@@ -16,7 +16,7 @@ use crate::guest::{
     expect_halt, mmio_read, mmio_write, read_command, read_once, write_command, write_once,
 };
 use crate::region::{mmio, set, MMIO};
-use crate::stage::{play, Signals, SIGNALS};
+use crate::stage::{play_to_the_end, Signals, SIGNALS};
 use crate::suite::{tests, Context};
 
 tests!(
@@ -125,10 +125,7 @@ fn unaligned_within_a_page(_: &Context) -> Result<()> {
     ] {
         let program = read_once(access, MMIO + offset);
         let (_machine, mut vcpu, mut device) = one_region(&program, PAGE)?;
-        let (exit, log) = play(&mut vcpu, &mut device, Signals::None, memory, |driver| {
-            driver.run()
-        })?;
-        expect_halt(&exit)?;
+        let log = play_to_the_end(&mut vcpu, &mut device, Signals::None, memory)?;
         let command = Command {
             user_data: 1,
             ..read_command(access, offset)
@@ -184,10 +181,7 @@ fn odd_fragments_go_in_aligned_pieces(_: &Context) -> Result<()> {
             let (start, after) = (PAGE - before, len - before);
             let (_machine, mut vcpu, mut device) =
                 one_region(&read_once(access, MMIO + start), 2 * PAGE)?;
-            let (exit, log) = play(&mut vcpu, &mut device, Signals::None, memory, |driver| {
-                driver.run()
-            })?;
-            expect_halt(&exit)?;
+            let log = play_to_the_end(&mut vcpu, &mut device, Signals::None, memory)?;
             let want = [reads_of(1, start, before)?, reads_of(1, PAGE, after)?].concat();
             check_eq!(log, want, "reads of {before}|{after} bytes");
             let bytes: Vec<_> = (0..len).map(|n| byte_at(1, start + n)).collect();
@@ -200,10 +194,7 @@ fn odd_fragments_go_in_aligned_pieces(_: &Context) -> Result<()> {
 
             let (_machine, mut vcpu, mut device) =
                 one_region(&write_once(access, MMIO + start, VALUE), 2 * PAGE)?;
-            let (exit, log) = play(&mut vcpu, &mut device, Signals::None, memory, |driver| {
-                driver.run()
-            })?;
-            expect_halt(&exit)?;
+            let log = play_to_the_end(&mut vcpu, &mut device, Signals::None, memory)?;
             let bytes = &VALUE.to_le_bytes()[..len as usize];
             let (first, second) = bytes.split_at(before as usize);
             let want = [writes_of(1, start, first)?, writes_of(1, PAGE, second)?].concat();
@@ -220,14 +211,7 @@ fn read_modify_write_is_two_commands(_: &Context) -> Result<()> {
         .add_to(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
         .halt();
     let (_machine, mut vcpu, mut device) = one_region(&program, PAGE)?;
-    let (exit, log) = play(
-        &mut vcpu,
-        &mut device,
-        Signals::EachCommand,
-        |_| Ok(37),
-        |driver| driver.run(),
-    )?;
-    expect_halt(&exit)?;
+    let log = play_to_the_end(&mut vcpu, &mut device, Signals::EachCommand, |_| Ok(37))?;
     let commands = [
         read_command(Width::Long, 8),
         write_command(Width::Long, 8, 42),
@@ -252,14 +236,7 @@ fn string_move_is_a_command_for_each_element(_: &Context) -> Result<()> {
             .mov(Reg::Cx, count);
         program.rep_movs(element).halt();
         let (machine, mut vcpu, mut device) = one_region(&program, PAGE)?;
-        let (exit, log) = play(
-            &mut vcpu,
-            &mut device,
-            Signals::EachCommand,
-            memory,
-            |driver| driver.run(),
-        )?;
-        expect_halt(&exit)?;
+        let log = play_to_the_end(&mut vcpu, &mut device, Signals::EachCommand, memory)?;
         let len = element.bytes() as u64;
         let want: Vec<_> = (0..count)
             .map(|n| Command {
@@ -312,10 +289,7 @@ fn check_sixteen(start: u64, fragments: &[(u64, u64)], aligned: bool) -> Result<
     for signals in SIGNALS {
         let (_machine, mut vcpu, mut device) =
             one_region(&copy_sixteen(MMIO + start, aligned), 2 * PAGE)?;
-        let (exit, log) = play(&mut vcpu, &mut device, signals, memory, |driver| {
-            driver.run()
-        })?;
-        expect_halt(&exit)?;
+        let log = play_to_the_end(&mut vcpu, &mut device, signals, memory)?;
         let bytes: Vec<_> = (start..start + 16)
             .map(|offset| byte_at(1, offset))
             .collect();

@@ -11,7 +11,7 @@ use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{expect_halt, read_command, write_command};
 use crate::region::{pio, posted, set, PORT};
-use crate::stage::{or_die, play, Signals, SIGNALS};
+use crate::stage::{or_die, play_to_the_end, Signals, SIGNALS};
 use crate::suite::{tests, Context};
 use crate::tasks;
 
@@ -99,10 +99,7 @@ fn check_ins(signals: Signals, width: Width, count: u64) -> Result<()> {
         n += 1;
         Ok(element(n))
     };
-    let (exit, log) = play(&mut vcpu, &mut device, signals, answer, |driver| {
-        driver.run()
-    })?;
-    expect_halt(&exit)?;
+    let log = play_to_the_end(&mut vcpu, &mut device, signals, answer)?;
     check_eq!(
         log,
         vec![read_command(width, 4); count as usize],
@@ -132,14 +129,7 @@ fn outs(_: &Context) -> Result<()> {
                     .ram()
                     .write(ram::DATA, &elements(width, 1..=count))?;
                 let mut vcpu = machine.add_vcpu(&outs_program(width, PORT + 4, count))?;
-                let (exit, log) = play(
-                    &mut vcpu,
-                    &mut device,
-                    signals,
-                    |_| Ok(0),
-                    |driver| driver.run(),
-                )?;
-                expect_halt(&exit)?;
+                let log = play_to_the_end(&mut vcpu, &mut device, signals, |_| Ok(0))?;
                 let write = |n| write_command(width, 4, element(n));
                 let want: Vec<_> = (1..=count).map(write).collect();
                 check_eq!(

@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Context as _, Result};
 use ioregion_wire::uapi::KvmIoregion;
 use libc::{EPIPE, ETIMEDOUT};
-use rawguest::{ram, Access, Asm, Exit, Kicker, Machine, Reg, Storm, Vcpu, Width};
+use rawguest::{ram, Access, Asm, Exit, Kicker, Reg, Storm, Vcpu, Width};
 
 use super::failure;
-use crate::channel::{DeviceEnd, KvmEnd, Transport, TRANSPORTS};
+use crate::channel::{KvmEnd, Transport, TRANSPORTS};
 use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{expect_halt, read_command, sum_of_reads, write_once};
 use crate::region::{mmio, pio, MMIO, PORT};
+use crate::scene::{scene, Scene};
 use crate::script::{values, Bus, Script};
 use crate::stage::{while_running, with_device};
 use crate::suite::{tests, Context};
@@ -66,9 +67,9 @@ fn given_up_read() -> Expected {
 }
 
 /// A guest that reads 4 bytes at `OFFSET` so often, from a region with [`TIMEOUT`].
-fn reader(transport: Transport, count: u32) -> Result<(Machine, KvmIoregion, Vcpu, DeviceEnd)> {
+fn reader(transport: Transport, count: u32) -> Result<Scene> {
     let program = sum_of_reads(Width::Long, MMIO + OFFSET, count);
-    failure::fixture(transport, &program, |end| {
+    scene(transport, &program, |end| {
         limited(mmio(MMIO, 0x1000, end), TIMEOUT)
     })
 }
@@ -89,7 +90,12 @@ fn expect_given_up(vcpu: &mut Vcpu, region: &KvmIoregion, want: &Expected) -> Re
 
 fn read_is_given_up(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let (_machine, region, mut vcpu, mut device) = reader(transport, 2)?;
+        let Scene {
+            region,
+            mut vcpu,
+            mut device,
+            ..
+        } = reader(transport, 2)?;
         for value in [7u32, 8] {
             expect_given_up(&mut vcpu, &region, &given_up_read())
                 .with_context(|| format!("{transport:?}"))?;
@@ -110,7 +116,12 @@ fn read_is_given_up(_: &Context) -> Result<()> {
 fn write_is_given_up(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         let program = write_once(Width::Word, MMIO + OFFSET, 0x0102);
-        let (_machine, region, mut vcpu, _device) = failure::fixture(transport, &program, |end| {
+        let Scene {
+            region,
+            mut vcpu,
+            device: _device,
+            ..
+        } = scene(transport, &program, |end| {
             limited(mmio(MMIO, 0x1000, end), TIMEOUT)
         })?;
         let want = Expected {
@@ -146,7 +157,12 @@ fn port_read(count: usize, done: u32) -> Expected {
 fn port_read_is_given_up(_: &Context) -> Result<()> {
     let program = Script::new(Bus::Pio).read(Width::Byte, 0).end();
     for transport in TRANSPORTS {
-        let (machine, region, mut vcpu, _device) = failure::fixture(transport, &program, |end| {
+        let Scene {
+            machine,
+            region,
+            mut vcpu,
+            device: _device,
+        } = scene(transport, &program, |end| {
             limited(pio(PORT, 8, end), TIMEOUT)
         })?;
         expect_given_up(&mut vcpu, &region, &port_read(1, 0))
@@ -167,10 +183,14 @@ fn string_input_is_given_up(_: &Context) -> Result<()> {
         .mov(Reg::Di, ram::DATA);
     program.rep_ins(Width::Byte).halt();
     for transport in TRANSPORTS {
-        let (machine, region, mut vcpu, mut device) =
-            failure::fixture(transport, &program, |end| {
-                limited(pio(PORT, 8, end), TIMEOUT)
-            })?;
+        let Scene {
+            machine,
+            region,
+            mut vcpu,
+            mut device,
+        } = scene(transport, &program, |end| {
+            limited(pio(PORT, 8, end), TIMEOUT)
+        })?;
         let (exit, ()) = while_running(&mut vcpu, |_| {
             for n in 1..=3 {
                 device.command()?;
@@ -190,7 +210,12 @@ fn string_input_is_given_up(_: &Context) -> Result<()> {
 /// Each brings the vCPU to userspace and back, many times in the time that the device has.
 fn signals_do_not_put_it_off(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let (_machine, region, mut vcpu, _device) = reader(transport, 1)?;
+        let Scene {
+            region,
+            mut vcpu,
+            device: _device,
+            ..
+        } = reader(transport, 1)?;
         let _storm = Storm::start(Kicker::for_this_thread(&vcpu)?, TIMEOUT / 20)?;
         expect_given_up(&mut vcpu, &region, &given_up_read())
             .with_context(|| format!("{transport:?}"))?;
@@ -201,7 +226,12 @@ fn signals_do_not_put_it_off(_: &Context) -> Result<()> {
 /// A VMM that only looks learns of it, too.
 fn immediate_exit_does_not_put_it_off(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let (_machine, region, mut vcpu, mut device) = reader(transport, 1)?;
+        let Scene {
+            region,
+            mut vcpu,
+            mut device,
+            ..
+        } = reader(transport, 1)?;
         let (exit, ()) = while_running(&mut vcpu, |running| {
             device.command()?;
             running.kick();
@@ -228,11 +258,14 @@ fn long_ones_do_not_strike_early(_: &Context) -> Result<()> {
     for timeout_ms in [60_000, 1 << 31, u32::MAX] {
         for transport in TRANSPORTS {
             let program = sum_of_reads(Width::Long, MMIO, 20);
-            let (_machine, _, mut vcpu, mut device) =
-                failure::fixture(transport, &program, |end: &KvmEnd| KvmIoregion {
-                    timeout_ms,
-                    ..mmio(MMIO, 0x1000, end)
-                })?;
+            let Scene {
+                mut vcpu,
+                mut device,
+                ..
+            } = scene(transport, &program, |end: &KvmEnd| KvmIoregion {
+                timeout_ms,
+                ..mmio(MMIO, 0x1000, end)
+            })?;
             let ((), log) = with_device(&mut device, |_| Ok(1), || expect_halt(&vcpu.run()?))
                 .with_context(|| format!("{timeout_ms} ms, {transport:?}"))?;
             check_eq!(log.len(), 20, "commands");
@@ -245,10 +278,14 @@ fn long_ones_do_not_strike_early(_: &Context) -> Result<()> {
 fn dead_device_is_no_hung_device(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         let program = sum_of_reads(Width::Long, MMIO + OFFSET, 1);
-        let (_machine, region, mut vcpu, mut device) =
-            failure::fixture(transport, &program, |end| {
-                limited(mmio(MMIO, 0x1000, end), 10 * AGES)
-            })?;
+        let Scene {
+            region,
+            mut vcpu,
+            mut device,
+            ..
+        } = scene(transport, &program, |end| {
+            limited(mmio(MMIO, 0x1000, end), 10 * AGES)
+        })?;
         let (exit, ()) = while_running(&mut vcpu, |running| {
             device.command()?;
             running.wait_until_asleep()?;

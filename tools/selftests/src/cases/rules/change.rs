@@ -21,7 +21,7 @@ use crate::guest::{expect_halt, read_command, write_command};
 use crate::region::{self, deassign};
 use crate::rules::{self, doorbell, plain, NO_FD};
 use crate::script::{values, Bus, Script, BUSES};
-use crate::stage::{play, while_running, Signals};
+use crate::stage::{play_to_the_end, while_running, Signals};
 use crate::suite::{tests, Context};
 
 tests!(
@@ -72,14 +72,7 @@ fn run(
         }
         Ok(VALUE)
     };
-    let (exit, mut log) = play(
-        &mut test.vcpu,
-        &mut test.device,
-        Signals::None,
-        answer,
-        |driver| driver.run(),
-    )?;
-    expect_halt(&exit)?;
+    let mut log = play_to_the_end(&mut test.vcpu, &mut test.device, Signals::None, answer)?;
     log.retain(|command| command.offset != u64::from(CHANGE));
     Ok((log, values(&test.machine, 2)?))
 }

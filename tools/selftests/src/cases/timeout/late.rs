@@ -11,12 +11,12 @@ use libc::ETIMEDOUT;
 use rawguest::{Exit, Reg, Vcpu, Width};
 
 use super::{expect_given_up, given_up_read, limited, reader};
-use crate::cases::failure;
 use crate::channel::TRANSPORTS;
 use crate::check::check_eq;
 use crate::guest::expect_halt;
 use crate::random::Random;
 use crate::region::{mmio, MMIO};
+use crate::scene::{scene, Scene};
 use crate::script::{values, Bus, Script};
 use crate::stage::{play, while_running, with_device, Signals};
 use crate::suite::{tests, Context};
@@ -35,7 +35,12 @@ tests!(
 /// The second read waits when the first one's answer comes, and is not taken in by it.
 fn late_answer_is_dropped(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let (_machine, region, mut vcpu, mut device) = reader(transport, 2)?;
+        let Scene {
+            region,
+            mut vcpu,
+            mut device,
+            ..
+        } = reader(transport, 2)?;
         expect_given_up(&mut vcpu, &region, &given_up_read())?;
         vcpu.supply(&7u32.to_le_bytes());
         let (exit, ()) = while_running(&mut vcpu, |_| {
@@ -53,7 +58,12 @@ fn late_answer_is_dropped(_: &Context) -> Result<()> {
 /// Nobody waits when it comes.
 fn answer_between_failure_and_next_access_is_dropped(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let (_machine, region, mut vcpu, mut device) = reader(transport, 3)?;
+        let Scene {
+            region,
+            mut vcpu,
+            mut device,
+            ..
+        } = reader(transport, 3)?;
         expect_given_up(&mut vcpu, &region, &given_up_read())?;
         device.command()?;
         device.reply(0xdead)?;
@@ -76,7 +86,12 @@ fn answer_between_failure_and_next_access_is_dropped(_: &Context) -> Result<()> 
 fn several_late_answers_are_dropped(_: &Context) -> Result<()> {
     const LATE: u32 = 5;
     for transport in TRANSPORTS {
-        let (_machine, region, mut vcpu, mut device) = reader(transport, LATE + 1)?;
+        let Scene {
+            region,
+            mut vcpu,
+            mut device,
+            ..
+        } = reader(transport, LATE + 1)?;
         for _ in 0..LATE {
             expect_given_up(&mut vcpu, &region, &given_up_read())?;
             vcpu.supply(&1u32.to_le_bytes());
@@ -102,10 +117,14 @@ fn answers_about_when_it_strikes(_: &Context) -> Result<()> {
         let script = (0..COUNT).fold(Script::new(Bus::Mmio), |script, n| {
             script.read(Width::Long, 4 * n)
         });
-        let (machine, _, mut vcpu, mut device) =
-            failure::fixture(transport, &script.end(), |end| {
-                limited(mmio(MMIO, 0x1000, end), SHORT)
-            })?;
+        let Scene {
+            machine,
+            mut vcpu,
+            mut device,
+            ..
+        } = scene(transport, &script.end(), |end| {
+            limited(mmio(MMIO, 0x1000, end), SHORT)
+        })?;
         let mut random = Random::new(11);
         let answer = |command: &Command| {
             thread::sleep(SHORT * (random.next() % 200) as u32 / 100);

@@ -12,6 +12,7 @@ use crate::channel::{self, DeviceEnd, Transport, TRANSPORTS};
 use crate::check::check_eq;
 use crate::guest::{expect_halt, sum_of_reads};
 use crate::region::{mmio, set, MMIO};
+use crate::scene::Scene;
 use crate::stage::while_running;
 use crate::suite::{tests, Context};
 
@@ -28,7 +29,12 @@ tests!(
 /// At a region without a time-out, while another vCPU's device is given up again and again.
 fn without_one_a_vcpu_waits(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let (machine, region, mut hung, _device) = reader(transport, 5)?;
+        let Scene {
+            machine,
+            region,
+            vcpu: mut hung,
+            device: _device,
+        } = reader(transport, 5)?;
         let (end, mut slow) = channel::open_on(machine.fd(), transport)?;
         set(machine.fd(), &mmio(MMIO + 0x1000, 0x1000, &end))?;
         let mut patient = machine.add_vcpu(&sum_of_reads(Width::Long, MMIO + 0x1000, 1))?;
@@ -49,7 +55,12 @@ fn without_one_a_vcpu_waits(_: &Context) -> Result<()> {
 /// Answers to one vCPU are in time while another one's never come.
 fn other_vcpu_on_the_channel_goes_on(_: &Context) -> Result<()> {
     const COUNT: u32 = 50;
-    let (machine, region, mut hung, device) = reader(Transport::Ring, 1)?;
+    let Scene {
+        machine,
+        region,
+        vcpu: mut hung,
+        device,
+    } = reader(Transport::Ring, 1)?;
     let DeviceEnd::Ring(mut device) = device else {
         bail!("not a ring");
     };
