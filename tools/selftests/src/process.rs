@@ -27,6 +27,13 @@ pub(crate) enum Death {
     AfterReply,
 }
 
+impl Death {
+    /// Whether the vCPU can only be waiting for a reply by then.
+    pub(crate) fn has_seen_the_last_command(self) -> bool {
+        matches!(self, Self::AfterCommand | Self::HalfReply)
+    }
+}
+
 /// A running device process.
 pub(crate) struct Device {
     child: Child,

@@ -33,6 +33,11 @@ pub(crate) fn mmio(guest_paddr: u64, memory_size: u64, end: &KvmEnd) -> KvmIoreg
     }
 }
 
+/// The MMIO region of most tests: a page.
+pub(crate) fn page(end: &KvmEnd) -> KvmIoregion {
+    mmio(MMIO, 0x1000, end)
+}
+
 /// A port I/O region.
 pub(crate) fn pio(port: u16, size: u64, end: &KvmEnd) -> KvmIoregion {
     let mut region = mmio(port.into(), size, end);

@@ -90,6 +90,11 @@ impl Area {
         }
     }
 
+    /// Where it is mapped.
+    pub(crate) fn address(&self) -> u64 {
+        self.start as u64
+    }
+
     /// How many bytes it has.
     pub(crate) fn size(&self) -> usize {
         self.size

@@ -4,11 +4,12 @@
 
 use anyhow::{Context as _, Result};
 use ioregion_wire::frame::Command;
-use ioregion_wire::uapi::KvmIoregion;
-use rawguest::{Asm, Machine, Vcpu};
+use ioregion_wire::uapi::{KvmIoregion, KVM_IOREGION_CHANNEL};
+use rawguest::{Asm, Machine, Reg, Vcpu};
 
 use crate::channel::{self, DeviceEnd, KvmEnd, Transport};
-use crate::region::{deassign, set};
+use crate::check::check_eq;
+use crate::region::set;
 use crate::stage::{play_to_the_end, Signals};
 
 /// All of it.
@@ -59,21 +60,35 @@ impl Scene {
         play_to_the_end(&mut self.vcpu, &mut self.device, signals, answer)
     }
 
-    /// Removes the region and sets it anew with a fresh channel, and a fresh device behind it.
-    pub(crate) fn replace_device(&mut self, transport: Transport) -> Result<()> {
-        deassign(self.machine.fd(), &self.region).context("deassign")?;
-        self.attach(transport)
+    /// The guest of [`crate::guest::sum_of_reads`], whose earlier reads made `sum`, has one left: a
+    /// fresh device answers it with 1.
+    pub(crate) fn expect_healed(&mut self, sum: u64) -> Result<()> {
+        let log = self.run(Signals::None, |_| Ok(1))?;
+        check_eq!(log.len(), 1, "commands to the fresh device");
+        check_eq!(self.vcpu.reg(Reg::Si)?, sum + 1, "sum");
+        Ok(())
     }
 
-    /// Sets the region, which was removed, with a fresh channel.
-    pub(crate) fn attach(&mut self, transport: Transport) -> Result<()> {
-        let (end, device) = channel::open_on(self.machine.fd(), transport)?;
-        self.region.read_fd = end.read_fd();
-        self.region.write_fd = end.write_fd();
-        self.region.flags &= !ioregion_wire::uapi::KVM_IOREGION_CHANNEL;
-        self.region.flags |= end.flags();
-        set(self.machine.fd(), &self.region).context("set the region anew")?;
-        self.device = device;
-        Ok(())
+    /// The same machine and vCPU with a fresh device behind a fresh channel. The region is gone.
+    pub(crate) fn anew(
+        machine: Machine,
+        region: &KvmIoregion,
+        vcpu: Vcpu,
+        transport: Transport,
+    ) -> Result<Self> {
+        let (end, device) = channel::open_on(machine.fd(), transport)?;
+        let region = KvmIoregion {
+            read_fd: end.read_fd(),
+            write_fd: end.write_fd(),
+            flags: region.flags & !KVM_IOREGION_CHANNEL | end.flags(),
+            ..*region
+        };
+        set(machine.fd(), &region).context("set the region anew")?;
+        Ok(Self {
+            machine,
+            region,
+            vcpu,
+            device,
+        })
     }
 }

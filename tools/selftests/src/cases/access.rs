@@ -9,12 +9,10 @@ use rawguest::{ram, Asm, Exit, Machine, Mem, Reg, Vcpu, Width};
 
 use crate::channel::{self, DeviceEnd, Transport, TRANSPORTS};
 use crate::check::check_eq;
-use crate::guest::{
-    expect_halt, mmio_read, posted_command, read_command, read_once, write_command, write_once,
-    MMIO_WIDTHS, PORT_WIDTHS,
-};
+use crate::guest::{expect_halt, mmio_read, posted_command, read_command, write_command};
 use crate::region::{mmio, pio, posted, set, MMIO, PORT};
 use crate::scene::{scene, Scene};
+use crate::script::{values, Bus, Script};
 use crate::stage::{play, play_to_the_end, Signals};
 use crate::suite::{tests, Context};
 
@@ -44,97 +42,52 @@ pub(super) fn commands(vcpu: &mut Vcpu, device: &mut DeviceEnd) -> Result<Vec<Co
     Ok(log)
 }
 
-fn mmio_reads(_: &Context) -> Result<()> {
+/// Where the accesses of each width are.
+const OFFSET: u32 = 0x68;
+
+fn check_reads(bus: Bus) -> Result<()> {
     for transport in TRANSPORTS {
-        for width in MMIO_WIDTHS {
-            let program = read_once(width, MMIO + 0x68);
-            let Scene {
-                mut vcpu,
-                mut device,
-                ..
-            } = scene(transport, &program, |end| mmio(MMIO, SIZE, end))?;
-            let log = commands(&mut vcpu, &mut device)?;
-            check_eq!(
-                log,
-                [read_command(width, 0x68)],
-                "commands, {transport:?} {width:?}"
-            );
-            check_eq!(
-                vcpu.reg(Reg::Ax)?,
-                width.mask(VALUE),
-                "value, {transport:?} {width:?}"
-            );
+        for &width in bus.widths() {
+            let what = format!("{transport:?} {width:?}");
+            let program = Script::new(bus).read(width, OFFSET).end();
+            let mut scene = scene(transport, &program, |end| bus.region(SIZE, end))?;
+            let log = commands(&mut scene.vcpu, &mut scene.device)?;
+            let want = [read_command(width, OFFSET.into())];
+            check_eq!(log, want, "commands, {what}");
+            let want = [width.mask(VALUE)];
+            check_eq!(values(&scene.machine, 1)?, want, "value, {what}");
         }
     }
     Ok(())
+}
+
+fn check_writes(bus: Bus) -> Result<()> {
+    for transport in TRANSPORTS {
+        for &width in bus.widths() {
+            let program = Script::new(bus).write(width, OFFSET, VALUE).end();
+            let mut scene = scene(transport, &program, |end| bus.region(SIZE, end))?;
+            let log = commands(&mut scene.vcpu, &mut scene.device)?;
+            let want = [write_command(width, OFFSET.into(), VALUE)];
+            check_eq!(log, want, "commands, {transport:?} {width:?}");
+        }
+    }
+    Ok(())
+}
+
+fn mmio_reads(_: &Context) -> Result<()> {
+    check_reads(Bus::Mmio)
 }
 
 fn mmio_writes(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
-        for width in MMIO_WIDTHS {
-            let program = write_once(width, MMIO + 0x68, VALUE);
-            let Scene {
-                mut vcpu,
-                mut device,
-                ..
-            } = scene(transport, &program, |end| mmio(MMIO, SIZE, end))?;
-            let log = commands(&mut vcpu, &mut device)?;
-            let want = [write_command(width, 0x68, VALUE)];
-            check_eq!(log, want, "commands, {transport:?} {width:?}");
-        }
-    }
-    Ok(())
+    check_writes(Bus::Mmio)
 }
 
 fn port_reads(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
-        for width in PORT_WIDTHS {
-            let mut program = Asm::long();
-            program
-                .mov(Reg::Dx, u64::from(PORT) + 4)
-                .port_in(width)
-                .halt();
-            let Scene {
-                mut vcpu,
-                mut device,
-                ..
-            } = scene(transport, &program, |end| pio(PORT, 8, end))?;
-            let log = commands(&mut vcpu, &mut device)?;
-            check_eq!(
-                log,
-                [read_command(width, 4)],
-                "commands, {transport:?} {width:?}"
-            );
-            check_eq!(
-                vcpu.reg(Reg::Ax)?,
-                width.mask(VALUE),
-                "value, {transport:?} {width:?}"
-            );
-        }
-    }
-    Ok(())
+    check_reads(Bus::Pio)
 }
 
 fn port_writes(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
-        for width in PORT_WIDTHS {
-            let mut program = Asm::long();
-            program
-                .mov(Reg::Dx, u64::from(PORT) + 4)
-                .mov(Reg::Ax, VALUE)
-                .port_out(width)
-                .halt();
-            let Scene {
-                mut vcpu,
-                mut device,
-                ..
-            } = scene(transport, &program, |end| pio(PORT, 8, end))?;
-            let log = commands(&mut vcpu, &mut device)?;
-            let want = [write_command(width, 4, VALUE)];
-            check_eq!(log, want, "commands, {transport:?} {width:?}");
-        }
-    }
-    Ok(())
+    check_writes(Bus::Pio)
 }
 
 fn real_mode(_: &Context) -> Result<()> {

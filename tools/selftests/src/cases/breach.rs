@@ -13,7 +13,7 @@ use crate::channel::{self, DeviceEnd, Transport, FILES};
 use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{expect_halt, read_command, read_once, sum_of_reads};
-use crate::region::{mmio, set, MMIO};
+use crate::region::{mmio, page, set, MMIO};
 use crate::scene::{scene, Scene};
 use crate::stage::while_running;
 use crate::suite::{tests, Context};
@@ -167,9 +167,7 @@ fn channel_stays_failed(_: &Context) -> Result<()> {
         mut vcpu,
         mut device,
         ..
-    } = scene(Transport::Seqpacket, &program, |end| {
-        mmio(MMIO, 0x1000, end)
-    })?;
+    } = scene(Transport::Seqpacket, &program, |end| page(end))?;
     let (exit, ()) = while_running(&mut vcpu, |_| {
         device.command()?;
         device.send(&[0xff; 5])

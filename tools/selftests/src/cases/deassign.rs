@@ -8,12 +8,13 @@ use ioregion_wire::uapi::KvmIoregion;
 use libc::ECANCELED;
 use rawguest::{Access, Asm, Exit, Machine, Mem, Reg, Vcpu, Width};
 
-use crate::channel::{self, DeviceEnd, KvmEnd, Transport, FILES, TRANSPORTS};
+use crate::channel::{self, DeviceEnd, Transport, FILES, TRANSPORTS};
 use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{expect_halt, mmio_read, read_command, sum_of_reads, write_once};
-use crate::region::{deassign, mmio, posted, set, MMIO};
-use crate::stage::{play_to_the_end, while_running, Signals};
+use crate::region::{deassign, mmio, page, posted, set, MMIO};
+use crate::scene::{scene, scene_with_end, Scene};
+use crate::stage::while_running;
 use crate::suite::{tests, Context};
 
 tests!(
@@ -34,29 +35,6 @@ tests!(
 );
 
 const VALUE: u64 = 0x0bad_cafe;
-
-fn fixture(transport: Transport, program: &Asm) -> Result<Fixture> {
-    let machine = Machine::new()?;
-    let (end, device) = channel::open_on(machine.fd(), transport)?;
-    let region = mmio(MMIO, 0x1000, &end);
-    set(machine.fd(), &region)?;
-    let vcpu = machine.add_vcpu(program)?;
-    Ok(Fixture {
-        machine,
-        vcpu,
-        end,
-        device,
-        region,
-    })
-}
-
-struct Fixture {
-    machine: Machine,
-    vcpu: Vcpu,
-    end: KvmEnd,
-    device: DeviceEnd,
-    region: KvmIoregion,
-}
 
 /// The cancelled read of 4 bytes at the region's start.
 const CANCELED_READ: Expected = Expected {
@@ -87,13 +65,17 @@ fn canceled_write(sent: bool) -> Expected {
 }
 
 fn idle_region(_: &Context) -> Result<()> {
-    let Fixture {
+    let Scene {
         machine,
         mut vcpu,
         mut device,
         region,
         ..
-    } = fixture(Transport::Seqpacket, &sum_of_reads(Width::Long, MMIO, 2))?;
+    } = scene(
+        Transport::Seqpacket,
+        &sum_of_reads(Width::Long, MMIO, 2),
+        page,
+    )?;
     let (exit, _) = while_running(&mut vcpu, |_| {
         device.command()?;
         device.reply(VALUE)?;
@@ -116,20 +98,31 @@ fn idle_region(_: &Context) -> Result<()> {
     Ok(())
 }
 
+/// Removes the region when the vCPU waits for the reply to its command.
+fn removed_while_waiting(
+    machine: &Machine,
+    region: &KvmIoregion,
+    vcpu: &mut Vcpu,
+    device: &mut DeviceEnd,
+) -> Result<Exit> {
+    let (exit, ()) = while_running(vcpu, |running| {
+        device.command()?;
+        running.wait_until_asleep()?;
+        deassign(machine.fd(), region).context("deassign with a waiter")
+    })?;
+    Ok(exit)
+}
+
 fn reader_waiting_for_its_reply(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let Fixture {
+        let Scene {
             machine,
             mut vcpu,
             mut device,
             region,
             ..
-        } = fixture(transport, &sum_of_reads(Width::Long, MMIO, 2))?;
-        let (exit, ()) = while_running(&mut vcpu, |running| {
-            device.command()?;
-            running.wait_until_asleep()?;
-            deassign(machine.fd(), &region).context("deassign with a waiter")
-        })?;
+        } = scene(transport, &sum_of_reads(Width::Long, MMIO, 2), page)?;
+        let exit = removed_while_waiting(&machine, &region, &mut vcpu, &mut device)?;
         CANCELED_READ.check(&region, &exit)?;
         finish_by_hand(&mut vcpu)?;
     }
@@ -140,13 +133,13 @@ fn reader_waiting_for_its_reply(_: &Context) -> Result<()> {
 fn two_readers_waiting(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         let program = sum_of_reads(Width::Long, MMIO, 2);
-        let Fixture {
+        let Scene {
             machine,
             vcpu: mut first,
             mut device,
             region,
             ..
-        } = fixture(transport, &program)?;
+        } = scene(transport, &program, page)?;
         let mut second = machine.add_vcpu(&program)?;
         let (exit, exit_of_second) = while_running(&mut first, |first| {
             device.command()?;
@@ -181,18 +174,18 @@ fn finish_by_hand(vcpu: &mut Vcpu) -> Result<()> {
 }
 
 fn writer_waiting_for_its_reply(_: &Context) -> Result<()> {
-    let Fixture {
+    let Scene {
         machine,
         mut vcpu,
         mut device,
         region,
         ..
-    } = fixture(Transport::Stream, &write_once(Width::Long, MMIO, VALUE))?;
-    let (exit, ()) = while_running(&mut vcpu, |running| {
-        device.command()?;
-        running.wait_until_asleep()?;
-        deassign(machine.fd(), &region).context("deassign with a waiter")
-    })?;
+    } = scene(
+        Transport::Stream,
+        &write_once(Width::Long, MMIO, VALUE),
+        page,
+    )?;
+    let exit = removed_while_waiting(&machine, &region, &mut vcpu, &mut device)?;
     canceled_write(true).check(&region, &exit)?;
     expect_halt(&vcpu.run()?)
 }
@@ -226,13 +219,17 @@ fn writer_waiting_for_room(_: &Context) -> Result<()> {
 
 /// The waiter is in userspace when its region goes.
 fn reader_interrupted(_: &Context) -> Result<()> {
-    let Fixture {
+    let Scene {
         machine,
         mut vcpu,
         mut device,
         region,
         ..
-    } = fixture(Transport::Seqpacket, &sum_of_reads(Width::Long, MMIO, 2))?;
+    } = scene(
+        Transport::Seqpacket,
+        &sum_of_reads(Width::Long, MMIO, 2),
+        page,
+    )?;
     let (exit, ()) = while_running(&mut vcpu, |running| {
         device.command()?;
         running.kick();
@@ -246,12 +243,16 @@ fn reader_interrupted(_: &Context) -> Result<()> {
 
 /// Another region, another channel, a vCPU that waits there: not disturbed.
 fn region_of_another_channel_goes_on(_: &Context) -> Result<()> {
-    let Fixture {
+    let Scene {
         machine,
         mut vcpu,
         mut device,
         ..
-    } = fixture(Transport::Seqpacket, &sum_of_reads(Width::Long, MMIO, 2))?;
+    } = scene(
+        Transport::Seqpacket,
+        &sum_of_reads(Width::Long, MMIO, 2),
+        page,
+    )?;
     let (other_end, _other_device) = channel::open(Transport::Seqpacket)?;
     let other = mmio(MMIO + 0x1000, 0x1000, &other_end);
     set(machine.fd(), &other)?;
@@ -281,23 +282,19 @@ fn shared_channel_goes_on(_: &Context) -> Result<()> {
         .load(Width::Long, Reg::Di, Mem::At(Reg::Bx))
         .halt();
     for transport in TRANSPORTS {
-        let Fixture {
+        let (scene, end) = scene_with_end(transport, &program, page)?;
+        let Scene {
             machine,
             mut vcpu,
             mut device,
             region,
-            end,
-        } = fixture(transport, &program)?;
+        } = scene;
         let other = KvmIoregion {
             user_data: 2,
             ..mmio(MMIO + 0x1000, 0x1000, &end)
         };
         set(machine.fd(), &other)?;
-        let (exit, ()) = while_running(&mut vcpu, |running| {
-            device.command()?;
-            running.wait_until_asleep()?;
-            deassign(machine.fd(), &region).context("deassign with a waiter on a shared channel")
-        })?;
+        let exit = removed_while_waiting(&machine, &region, &mut vcpu, &mut device)?;
         CANCELED_READ.check(&region, &exit)?;
         vcpu.supply(&(VALUE as u32).to_le_bytes());
         let (exit, ()) = while_running(&mut vcpu, |running| {
@@ -322,30 +319,17 @@ fn shared_channel_goes_on(_: &Context) -> Result<()> {
 }
 
 fn fresh_files(_: &Context) -> Result<()> {
-    let Fixture {
+    let program = sum_of_reads(Width::Long, MMIO, 2);
+    let Scene {
         machine,
+        region,
         mut vcpu,
         mut device,
-        region,
-        ..
-    } = fixture(Transport::Seqpacket, &sum_of_reads(Width::Long, MMIO, 2))?;
-    let (exit, ()) = while_running(&mut vcpu, |running| {
-        device.command()?;
-        running.wait_until_asleep()?;
-        Ok(deassign(machine.fd(), &region)?)
-    })?;
+    } = scene(Transport::Seqpacket, &program, page)?;
+    let exit = removed_while_waiting(&machine, &region, &mut vcpu, &mut device)?;
     CANCELED_READ.check(&region, &exit)?;
     vcpu.supply(&(VALUE as u32).to_le_bytes());
-    let (fresh_end, mut fresh_device) = channel::open(Transport::Pipes)?;
-    set(machine.fd(), &mmio(MMIO, 0x1000, &fresh_end)).context("set the region anew")?;
-    let log = play_to_the_end(&mut vcpu, &mut fresh_device, Signals::None, |_| Ok(1))?;
-    check_eq!(
-        log,
-        [read_command(Width::Long, 0)],
-        "commands to the fresh device"
-    );
-    check_eq!(vcpu.reg(Reg::Si)?, VALUE + 1, "sum");
-    Ok(())
+    Scene::anew(machine, &region, vcpu, Transport::Pipes)?.expect_healed(VALUE)
 }
 
 fn lets_go_of_the_files(_: &Context) -> Result<()> {

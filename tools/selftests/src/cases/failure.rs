@@ -8,13 +8,13 @@ use ioregion_wire::uapi::KvmIoregion;
 use libc::EPIPE;
 use rawguest::{Access, Asm, Machine, Mem, Reg, Vcpu, Width};
 
-use crate::channel::{self, Transport, TRANSPORTS};
+use crate::channel::{self, KvmEnd, Transport, TRANSPORTS};
 use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{expect_halt, read_command, read_once, sum_of_reads, write_once};
-use crate::region::{deassign, mmio, pio, posted, set, MMIO, PORT};
+use crate::region::{deassign, mmio, page, pio, posted, set, MMIO, PORT};
 use crate::scene::{scene, Scene};
-use crate::stage::{play_to_the_end, while_running, Signals};
+use crate::stage::while_running;
 use crate::suite::{tests, Context};
 
 tests!(
@@ -72,7 +72,7 @@ pub(super) fn reader(transport: Transport) -> Result<Scene> {
     scene(
         transport,
         &sum_of_reads(Width::Long, MMIO + OFFSET, 2),
-        |end| mmio(MMIO, 0x1000, end),
+        page,
     )
 }
 
@@ -109,65 +109,35 @@ fn closed_before_a_read(_: &Context) -> Result<()> {
     Ok(())
 }
 
-fn closed_before_a_write(_: &Context) -> Result<()> {
+/// A guest that writes `VALUE` to a device that is gone.
+fn writer_alone(region: fn(&KvmEnd) -> KvmIoregion, want: &Expected) -> Result<()> {
     for transport in TRANSPORTS {
         let program = write_once(Width::Long, MMIO + OFFSET, VALUE);
-        let Scene {
-            region,
-            mut vcpu,
-            device,
-            ..
-        } = scene(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
-        drop(device);
-        write()
-            .check(&region, &vcpu.run()?)
+        let mut scene = scene(transport, &program, region)?;
+        drop(scene.device);
+        want.check(&scene.region, &scene.vcpu.run()?)
             .with_context(|| format!("{transport:?}"))?;
-        expect_halt(&vcpu.run()?)?;
+        expect_halt(&scene.vcpu.run()?)?;
     }
     Ok(())
+}
+
+fn closed_before_a_write(_: &Context) -> Result<()> {
+    writer_alone(page, &write())
 }
 
 fn closed_before_a_posted_write(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
-        let program = write_once(Width::Long, MMIO + OFFSET, VALUE);
-        let Scene {
-            region,
-            mut vcpu,
-            device,
-            ..
-        } = scene(transport, &program, |end| posted(mmio(MMIO, 0x1000, end)))?;
-        drop(device);
-        write()
-            .check(&region, &vcpu.run()?)
-            .with_context(|| format!("{transport:?}"))?;
-        expect_halt(&vcpu.run()?)?;
-    }
-    Ok(())
+    writer_alone(|end| posted(page(end)), &write())
 }
 
 fn closed_before_a_doorbell(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
-        let program = write_once(Width::Long, MMIO + OFFSET, VALUE);
-        let Scene {
-            region,
-            mut vcpu,
-            device,
-            ..
-        } = scene(transport, &program, |end| {
-            posted(mmio(MMIO + OFFSET, 0, end))
-        })?;
-        drop(device);
-        Expected {
-            offset: 0,
-            size: 0,
-            data: 0,
-            ..write()
-        }
-        .check(&region, &vcpu.run()?)
-        .with_context(|| format!("{transport:?}"))?;
-        expect_halt(&vcpu.run()?)?;
-    }
-    Ok(())
+    let want = Expected {
+        offset: 0,
+        size: 0,
+        data: 0,
+        ..write()
+    };
+    writer_alone(|end| posted(mmio(MMIO + OFFSET, 0, end)), &want)
 }
 
 fn closed_before_a_port_access(_: &Context) -> Result<()> {
@@ -249,7 +219,7 @@ fn closed_after_a_write(_: &Context) -> Result<()> {
             mut vcpu,
             mut device,
             ..
-        } = scene(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+        } = scene(transport, &program, page)?;
         let (exit, ()) = while_running(&mut vcpu, |_| {
             device.command()?;
             drop(device);
@@ -339,15 +309,9 @@ fn fresh_files_heal(_: &Context) -> Result<()> {
         READ.check(&region, &vcpu.run()?)?;
         vcpu.supply(&(VALUE as u32).to_le_bytes());
         deassign(machine.fd(), &region).context("deassign a region of a failed channel")?;
-        let (fresh_end, mut fresh_device) = channel::open_on(machine.fd(), transport)?;
-        set(machine.fd(), &mmio(MMIO, 0x1000, &fresh_end)).context("set the region anew")?;
-        let log = play_to_the_end(&mut vcpu, &mut fresh_device, Signals::None, |_| Ok(1))?;
-        check_eq!(
-            log,
-            [read_command(Width::Long, OFFSET)],
-            "commands, {transport:?}"
-        );
-        check_eq!(vcpu.reg(Reg::Si)?, VALUE + 1, "sum, {transport:?}");
+        Scene::anew(machine, &region, vcpu, transport)?
+            .expect_healed(VALUE)
+            .with_context(|| format!("{transport:?}"))?;
     }
     Ok(())
 }

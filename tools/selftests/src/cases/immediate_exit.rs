@@ -11,7 +11,7 @@ use super::signals::VALUE;
 use crate::channel::{self, DeviceEnd, Transport, FILES, TRANSPORTS};
 use crate::check::check_eq;
 use crate::guest::{expect_halt, posted_command, read_command, read_once, write_once};
-use crate::region::{mmio, posted, set, MMIO};
+use crate::region::{mmio, page, posted, set, MMIO};
 use crate::scene::{scene, Scene};
 use crate::stage::{play_to_the_end, while_running, Signals};
 use crate::suite::{tests, Context};
@@ -33,9 +33,7 @@ fn sends_nothing_new(_: &Context) -> Result<()> {
         mut vcpu,
         mut device,
         ..
-    } = scene(Transport::Seqpacket, &program, |end| {
-        mmio(MMIO, 0x1000, end)
-    })?;
+    } = scene(Transport::Seqpacket, &program, |end| page(end))?;
     vcpu.set_immediate_exit(true);
     check_eq!(
         vcpu.run()?,
@@ -56,7 +54,7 @@ fn interrupted_read(transport: Transport) -> Result<(Vcpu, DeviceEnd)> {
         mut vcpu,
         mut device,
         ..
-    } = scene(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+    } = scene(transport, &program, page)?;
     let kicker = Kicker::for_this_thread(&vcpu)?;
     thread::scope(|scope| {
         let server = scope.spawn(|| {

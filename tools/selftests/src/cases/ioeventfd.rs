@@ -3,15 +3,17 @@
 //! ioeventfds inside a region: set before or after it, and they win.
 
 use anyhow::{Context as _, Result};
-use kvm_ioctls::{IoEventAddress, NoDatamatch};
+use ioregion_wire::frame::Command;
+use kvm_ioctls::{IoEventAddress, NoDatamatch, VmFd};
 use rawguest::{Asm, Machine, Mem, Reg, Width};
 use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
 use crate::channel::{self, Transport};
 use crate::check::check_eq;
 use crate::guest::{read_command, write_command};
-use crate::region::{mmio, pio, set, MMIO, PORT};
-use crate::stage::{play_to_the_end, Signals};
+use crate::region::{page, pio, set, MMIO, PORT};
+use crate::scene::{scene, Scene};
+use crate::stage::Signals;
 use crate::suite::{tests, Context};
 
 tests!(
@@ -42,6 +44,50 @@ fn wins_set_after(_: &Context) -> Result<()> {
     without_datamatch(Order::RegionFirst)
 }
 
+/// A guest with a region and an ioeventfd in it.
+struct Fixture {
+    scene: Scene,
+    event: EventFd,
+}
+
+impl Fixture {
+    /// `add` makes the ioeventfd, before or after the region.
+    fn new(
+        order: Order,
+        program: &Asm,
+        add: impl Fn(&VmFd, &EventFd) -> Result<(), kvm_ioctls::Error>,
+    ) -> Result<Self> {
+        let machine = Machine::new()?;
+        let (end, device) = channel::open(Transport::Seqpacket)?;
+        let event = EventFd::new(EFD_NONBLOCK)?;
+        if order == Order::EventFirst {
+            add(machine.fd(), &event).context("KVM_IOEVENTFD before the region")?;
+        }
+        let region = page(&end);
+        set(machine.fd(), &region).context("region")?;
+        if order == Order::RegionFirst {
+            add(machine.fd(), &event).context("KVM_IOEVENTFD inside the region")?;
+        }
+        let vcpu = machine.add_vcpu(program)?;
+        let scene = Scene {
+            machine,
+            region,
+            vcpu,
+            device,
+        };
+        Ok(Self { scene, event })
+    }
+
+    /// Runs the guest to its end. The device, which answers with 5, must get these commands, and
+    /// the ioeventfd so many writes.
+    fn check(&mut self, commands: &[Command], rings: u64) -> Result<()> {
+        let log = self.scene.run(Signals::None, |_| Ok(5))?;
+        check_eq!(log, commands, "commands");
+        check_eq!(self.event.read().unwrap_or(0), rings, "ioeventfd");
+        Ok(())
+    }
+}
+
 /// Writes beside the doorbell, to it, and reads from it.
 fn without_datamatch(order: Order) -> Result<()> {
     let mut program = Asm::long();
@@ -54,31 +100,19 @@ fn without_datamatch(order: Order) -> Result<()> {
         .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
         .load(Width::Long, Reg::Ax, Mem::At(Reg::Bx))
         .halt();
-    let machine = Machine::new()?;
-    let (end, mut device) = channel::open(Transport::Seqpacket)?;
-    let event = EventFd::new(EFD_NONBLOCK)?;
-    let address = IoEventAddress::Mmio(MMIO + DOORBELL);
-    let add_event = || machine.fd().register_ioevent(&event, &address, NoDatamatch);
-    if order == Order::EventFirst {
-        add_event().context("KVM_IOEVENTFD before the region")?;
-    }
-    set(machine.fd(), &mmio(MMIO, 0x1000, &end)).context("region around an ioeventfd")?;
-    if order == Order::RegionFirst {
-        add_event().context("KVM_IOEVENTFD inside the region")?;
-    }
-    let mut vcpu = machine.add_vcpu(&program)?;
-    let log = play_to_the_end(&mut vcpu, &mut device, Signals::None, |_| Ok(5))?;
+    let mut test = Fixture::new(order, &program, |vm, event| {
+        vm.register_ioevent(event, &IoEventAddress::Mmio(MMIO + DOORBELL), NoDatamatch)
+    })?;
     let want = [
         write_command(Width::Long, DOORBELL - 4, MATCH.into()),
         read_command(Width::Long, DOORBELL),
     ];
-    check_eq!(log, want, "commands");
+    test.check(&want, 2)?;
     check_eq!(
-        event.read().context("the ioeventfd was not signalled")?,
-        2,
-        "ioeventfd"
+        test.scene.vcpu.reg(Reg::Ax)?,
+        5,
+        "value read at the doorbell"
     );
-    check_eq!(vcpu.reg(Reg::Ax)?, 5, "value read at the doorbell");
     Ok(())
 }
 
@@ -93,30 +127,11 @@ fn datamatch_leaves_the_rest(_: &Context) -> Result<()> {
                 .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax);
         }
         program.halt();
-        let machine = Machine::new()?;
-        let (end, mut device) = channel::open(Transport::Seqpacket)?;
-        let event = EventFd::new(EFD_NONBLOCK)?;
-        let address = IoEventAddress::Mmio(MMIO + DOORBELL);
-        let region = mmio(MMIO, 0x1000, &end);
-        if order == Order::RegionFirst {
-            set(machine.fd(), &region).context("region")?;
-        }
-        machine
-            .fd()
-            .register_ioevent(&event, &address, MATCH)
-            .context("KVM_IOEVENTFD")?;
-        if order == Order::EventFirst {
-            set(machine.fd(), &region).context("region")?;
-        }
-        let mut vcpu = machine.add_vcpu(&program)?;
-        let log = play_to_the_end(&mut vcpu, &mut device, Signals::None, |_| Ok(0))?;
+        let mut test = Fixture::new(order, &program, |vm, event| {
+            vm.register_ioevent(event, &IoEventAddress::Mmio(MMIO + DOORBELL), MATCH)
+        })?;
         let write = |value: u32| write_command(Width::Long, DOORBELL, value.into());
-        check_eq!(log, [write(MATCH - 1), write(MATCH + 1)], "commands");
-        check_eq!(
-            event.read().context("the ioeventfd was not signalled")?,
-            1,
-            "ioeventfd"
-        );
+        test.check(&[write(MATCH - 1), write(MATCH + 1)], 1)?;
     }
     Ok(())
 }
@@ -129,26 +144,12 @@ fn ports(_: &Context) -> Result<()> {
         .add_imm(Reg::Ax, 1)
         .port_out(Width::Word)
         .halt();
-    let machine = Machine::new()?;
-    let (end, mut device) = channel::open(Transport::Seqpacket)?;
-    set(machine.fd(), &pio(PORT, 8, &end)).context("region")?;
+    let scene = scene(Transport::Seqpacket, &program, |end| pio(PORT, 8, end))?;
     let event = EventFd::new(EFD_NONBLOCK)?;
     let address = IoEventAddress::Pio(PORT.into());
-    machine
-        .fd()
-        .register_ioevent(&event, &address, MATCH as u16)
+    let vm = scene.machine.fd();
+    vm.register_ioevent(&event, &address, MATCH as u16)
         .context("KVM_IOEVENTFD")?;
-    let mut vcpu = machine.add_vcpu(&program)?;
-    let log = play_to_the_end(&mut vcpu, &mut device, Signals::None, |_| Ok(0))?;
-    check_eq!(
-        log,
-        [write_command(Width::Word, 0, u64::from(MATCH) + 1)],
-        "commands"
-    );
-    check_eq!(
-        event.read().context("the ioeventfd was not signalled")?,
-        1,
-        "ioeventfd"
-    );
-    Ok(())
+    let mut test = Fixture { scene, event };
+    test.check(&[write_command(Width::Word, 0, u64::from(MATCH) + 1)], 1)
 }

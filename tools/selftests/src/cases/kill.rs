@@ -5,15 +5,15 @@
 use anyhow::{Context as _, Result};
 use ioregion_wire::uapi::KvmIoregion;
 use libc::EPIPE;
-use rawguest::{Access, Machine, Reg, Vcpu, Width};
+use rawguest::{Access, Machine, Vcpu, Width};
 
 use crate::channel::{self, Transport, TRANSPORTS};
-use crate::check::check_eq;
 use crate::expect::Expected;
-use crate::guest::{read_command, sum_of_reads};
+use crate::guest::sum_of_reads;
 use crate::process::{Death, Device};
 use crate::region::{deassign, mmio, set, MMIO};
-use crate::stage::{play_to_the_end, while_running, Running, Signals};
+use crate::scene::Scene;
+use crate::stage::while_running;
 use crate::suite::{tests, Context};
 
 tests!(
@@ -65,91 +65,50 @@ fn victim(transport: Transport, death: Death, count: u32) -> Result<Victim> {
     })
 }
 
-/// Kills the device once the vCPU waits for it, and checks the failure. The VMM then supplies 7
-/// for the read, and a fresh device answers the next one with 1.
-fn check(
-    transport: Transport,
-    victim: Victim,
-    want: &Expected,
-    before: impl FnOnce(&Running, &mut Device) -> Result<()>,
-    sum: u64,
-) -> Result<()> {
-    let Victim {
-        machine,
-        region,
-        mut vcpu,
-        mut device,
-    } = victim;
-    let (exit, ()) = while_running(&mut vcpu, |running| {
-        before(running, &mut device)?;
-        device.kill()
-    })?;
-    want.check(&region, &exit)
-        .with_context(|| format!("{transport:?}"))?;
-    vcpu.supply(&7u32.to_le_bytes());
-    deassign(machine.fd(), &region)?;
-    let (end, mut fresh) = channel::open_on(machine.fd(), transport)?;
-    set(machine.fd(), &mmio(MMIO, 0x1000, &end)).context("set the region anew")?;
-    let log = play_to_the_end(&mut vcpu, &mut fresh, Signals::None, |_| Ok(1))?;
-    check_eq!(
-        log,
-        [read_command(Width::Long, OFFSET)],
-        "commands to the fresh device"
-    );
-    check_eq!(vcpu.reg(Reg::Si)?, sum, "sum, {transport:?}");
+/// Kills a device that has come to `death`, and checks the failure. The VMM then supplies 7 for
+/// the read; with what the device answered before, that makes `sum`. A fresh device answers the
+/// read that is left.
+fn killed_at(transports: &[Transport], death: Death, reads: u32, sum: u64) -> Result<()> {
+    for &transport in transports {
+        let Victim {
+            machine,
+            region,
+            mut vcpu,
+            mut device,
+        } = victim(transport, death, reads)?;
+        let (exit, ()) = while_running(&mut vcpu, |running| {
+            device.wait_until_ready()?;
+            if !death.has_seen_the_last_command() {
+                running.wait_until_asleep()?;
+            }
+            device.kill()
+        })?;
+        READ.check(&region, &exit)
+            .with_context(|| format!("{transport:?}"))?;
+        vcpu.supply(&7u32.to_le_bytes());
+        deassign(machine.fd(), &region)?;
+        Scene::anew(machine, &region, vcpu, transport)?
+            .expect_healed(sum)
+            .with_context(|| format!("{transport:?}"))?;
+    }
     Ok(())
 }
 
 /// A socket closed with a message unread gives its peer ECONNRESET; that is a closed peer, too.
 fn before_it_reads_the_command(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
-        let victim = victim(transport, Death::BeforeCommand, 2)?;
-        let asleep = |running: &Running, device: &mut Device| {
-            device.wait_until_ready()?;
-            running.wait_until_asleep()
-        };
-        check(transport, victim, &READ, asleep, 8)?;
-    }
-    Ok(())
+    killed_at(&TRANSPORTS, Death::BeforeCommand, 2, 7)
 }
 
 fn after_it_has_read(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
-        let victim = victim(transport, Death::AfterCommand, 2)?;
-        check(
-            transport,
-            victim,
-            &READ,
-            |_, device| device.wait_until_ready(),
-            8,
-        )?;
-    }
-    Ok(())
+    killed_at(&TRANSPORTS, Death::AfterCommand, 2, 7)
 }
 
 fn after_half_a_reply(_: &Context) -> Result<()> {
-    for transport in [Transport::Stream, Transport::Pipes] {
-        let victim = victim(transport, Death::HalfReply, 2)?;
-        check(
-            transport,
-            victim,
-            &READ,
-            |_, device| device.wait_until_ready(),
-            8,
-        )?;
-    }
-    Ok(())
+    let streams = [Transport::Stream, Transport::Pipes];
+    killed_at(&streams, Death::HalfReply, 2, 7)
 }
 
 /// The first read is answered. The second one finds a device that does not read it.
 fn after_its_reply(_: &Context) -> Result<()> {
-    for transport in TRANSPORTS {
-        let victim = victim(transport, Death::AfterReply, 3)?;
-        let asleep = |running: &Running, device: &mut Device| {
-            device.wait_until_ready()?;
-            running.wait_until_asleep()
-        };
-        check(transport, victim, &READ, asleep, OFFSET + 1 + 8)?;
-    }
-    Ok(())
+    killed_at(&TRANSPORTS, Death::AfterReply, 3, OFFSET + 1 + 7)
 }

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use ioregion_wire::frame::FRAME_SIZE;
-use rawguest::{Exit, Kicker, Reg, Storm, Vcpu, Width};
+use ioregion_wire::frame::{Command, FRAME_SIZE};
+use rawguest::{Asm, Exit, Kicker, Reg, Storm, Vcpu, Width};
 
 use crate::channel::{Transport, TRANSPORTS};
 use crate::check::check_eq;
@@ -16,7 +16,7 @@ use crate::guest::{
     counting_writes, expect_halt, posted_command, read_command, read_once, sum_of_reads,
     write_command,
 };
-use crate::region::{mmio, posted, MMIO};
+use crate::region::{page, posted, MMIO};
 use crate::scene::{scene, Scene};
 use crate::stage::{or_die, play_to_the_end, with_device, Signals};
 use crate::suite::{tests, Context};
@@ -63,14 +63,11 @@ fn await_interruption(interruptions: &Receiver<()>) -> Result<()> {
     interruptions.recv().context("the vCPU is gone")
 }
 
-fn reads_in_a_storm(transport: Transport) -> Result<()> {
+/// Runs a guest in a storm; the device answers the n-th command with n, and some only after the
+/// storm has hit the waiting vCPU. Returns the vCPU and the commands.
+fn play_in_storm(transport: Transport, program: &Asm) -> Result<(Vcpu, Vec<Command>)> {
     tasks::stay_on_one_cpu()?;
-    let program = sum_of_reads(Width::Long, MMIO, COUNT);
-    let Scene {
-        mut vcpu,
-        mut device,
-        ..
-    } = scene(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+    let mut scene = scene(transport, program, page)?;
     let (interrupted, interruptions) = mpsc::channel();
     let mut n = 0;
     let answer = move |_: &_| {
@@ -80,9 +77,15 @@ fn reads_in_a_storm(transport: Transport) -> Result<()> {
         }
         Ok(n.into())
     };
-    let ((), log) = with_device(&mut device, answer, || {
-        run_in_storm(&mut vcpu, &interrupted)
+    let vcpu = &mut scene.vcpu;
+    let ((), log) = with_device(&mut scene.device, answer, || {
+        run_in_storm(vcpu, &interrupted)
     })?;
+    Ok((scene.vcpu, log))
+}
+
+fn reads_in_a_storm(transport: Transport) -> Result<()> {
+    let (vcpu, log) = play_in_storm(transport, &sum_of_reads(Width::Long, MMIO, COUNT))?;
     check_eq!(
         log,
         vec![read_command(Width::Long, 0); COUNT as usize],
@@ -113,25 +116,7 @@ fn reads_in_a_storm_ring(_: &Context) -> Result<()> {
 }
 
 fn writes_in_a_storm(transport: Transport) -> Result<()> {
-    tasks::stay_on_one_cpu()?;
-    let program = counting_writes(Width::Long, MMIO, COUNT);
-    let Scene {
-        mut vcpu,
-        mut device,
-        ..
-    } = scene(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
-    let (interrupted, interruptions) = mpsc::channel();
-    let mut n = 0;
-    let answer = move |_: &_| {
-        n += 1;
-        if n % HELD == 0 {
-            await_interruption(&interruptions)?;
-        }
-        Ok(0)
-    };
-    let ((), log) = with_device(&mut device, answer, || {
-        run_in_storm(&mut vcpu, &interrupted)
-    })?;
+    let (_, log) = play_in_storm(transport, &counting_writes(Width::Long, MMIO, COUNT))?;
     let write = |value: u32| write_command(Width::Long, 0, value.into());
     check_eq!(log, (1..=COUNT).map(write).collect::<Vec<_>>(), "commands");
     Ok(())
@@ -162,7 +147,7 @@ fn posted_writes_to_a_full_channel_in_a_storm(_: &Context) -> Result<()> {
             mut vcpu,
             mut device,
             ..
-        } = scene(transport, &program, |end| posted(mmio(MMIO, 0x1000, end)))?;
+        } = scene(transport, &program, |end| posted(page(end)))?;
         let (interrupted, interruptions) = mpsc::channel();
         let vcpu_thread = tasks::this_thread();
         let mut seen = 0;
@@ -193,7 +178,7 @@ fn every_wait_interrupted(_: &Context) -> Result<()> {
             mut vcpu,
             mut device,
             ..
-        } = scene(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+        } = scene(transport, &program, page)?;
         let mut n = 0;
         let answer = |_: &_| {
             n += 1;
@@ -214,7 +199,7 @@ fn interrupted_between_halves_of_a_reply(_: &Context) -> Result<()> {
             mut vcpu,
             mut device,
             ..
-        } = scene(transport, &program, |end| mmio(MMIO, 0x1000, end))?;
+        } = scene(transport, &program, page)?;
         let kicker = Kicker::for_this_thread(&vcpu)?;
         let vcpu_thread = tasks::this_thread();
         let (interrupted, interruptions) = mpsc::channel();
@@ -255,9 +240,7 @@ fn restarting_handler_still_gives_eintr(_: &Context) -> Result<()> {
         mut vcpu,
         mut device,
         ..
-    } = scene(Transport::Seqpacket, &program, |end| {
-        mmio(MMIO, 0x1000, end)
-    })?;
+    } = scene(Transport::Seqpacket, &program, |end| page(end))?;
     let vcpu_thread = tasks::this_thread();
     let (interrupted, interruptions) = mpsc::channel();
     thread::scope(|scope| {

@@ -2,16 +2,17 @@
 
 //! `rep ins` and `rep outs`: each element is one command, in order, and none is made up.
 
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context as _, Result};
 use ioregion_wire::uapi::KvmIoregion;
-use rawguest::{ram, Access, Asm, Exit, Machine, Reg, Width};
+use rawguest::{ram, Access, Asm, Exit, Reg, Width};
 
-use crate::channel::{self, DeviceEnd, Transport};
+use crate::channel::{DeviceEnd, Transport, TRANSPORTS};
 use crate::check::check_eq;
 use crate::expect::Expected;
-use crate::guest::{expect_halt, read_command, write_command};
-use crate::region::{pio, posted, set, PORT};
-use crate::stage::{or_die, play_to_the_end, Signals, SIGNALS};
+use crate::guest::{expect_halt, posted_command, read_command, write_command, PORT_WIDTHS};
+use crate::region::{pio, posted, PORT};
+use crate::scene::{scene, Scene};
+use crate::stage::{while_running, Signals, SIGNALS};
 use crate::suite::{tests, Context};
 use crate::tasks;
 
@@ -28,6 +29,8 @@ tests!(
     ]
 );
 
+/// One that carries frames, and shared memory.
+const CARRIERS: [Transport; 2] = [Transport::Seqpacket, Transport::Ring];
 /// The last is more than KVM takes at a time.
 const COUNTS: [u64; 5] = [1, 2, 7, 100, 1100];
 /// Elements before the device dies, of all that the guest asks for.
@@ -73,89 +76,83 @@ fn worth_it(signals: Signals, width: Width, count: u64) -> bool {
         || signals == Signals::None && width == Width::Byte
 }
 
-fn ins(_: &Context) -> Result<()> {
+fn everything_worth_it(check: fn(Transport, Signals, Width, u64) -> Result<()>) -> Result<()> {
     tasks::stay_on_one_cpu()?;
-    for signals in SIGNALS {
-        for width in [Width::Byte, Width::Word, Width::Long] {
-            for count in COUNTS
-                .into_iter()
-                .filter(|&count| worth_it(signals, width, count))
-            {
-                check_ins(signals, width, count)?;
+    for transport in CARRIERS {
+        for signals in SIGNALS {
+            for width in PORT_WIDTHS {
+                for count in COUNTS {
+                    if worth_it(signals, width, count) {
+                        check(transport, signals, width, count)?;
+                    }
+                }
             }
         }
     }
     Ok(())
 }
 
-fn check_ins(signals: Signals, width: Width, count: u64) -> Result<()> {
-    let what = format!("{count} elements of {width:?}, signals {signals:?}");
-    let machine = Machine::new()?;
-    let (end, mut device) = channel::open(Transport::Seqpacket)?;
-    set(machine.fd(), &pio(PORT, 8, &end))?;
-    let mut vcpu = machine.add_vcpu(&ins_program(width, PORT + 4, count))?;
+fn ins(_: &Context) -> Result<()> {
+    everything_worth_it(check_ins)
+}
+
+fn check_ins(transport: Transport, signals: Signals, width: Width, count: u64) -> Result<()> {
+    let what = format!("{transport:?}, {count} elements of {width:?}, signals {signals:?}");
+    let program = ins_program(width, PORT + 4, count);
+    let mut scene = scene(transport, &program, |end| pio(PORT, 8, end))?;
     let mut n = 0;
     let answer = |_: &_| {
         n += 1;
         Ok(element(n))
     };
-    let log = play_to_the_end(&mut vcpu, &mut device, signals, answer)?;
+    let log = scene.run(signals, answer)?;
     check_eq!(
         log,
         vec![read_command(width, 4); count as usize],
         "commands, {what}"
     );
     let want = elements(width, 1..=count);
-    check_eq!(
-        machine.ram().read(ram::DATA, want.len())?,
-        want,
-        "RAM, {what}"
-    );
+    let got = scene.machine.ram().read(ram::DATA, want.len())?;
+    check_eq!(got, want, "RAM, {what}");
     Ok(())
 }
 
 fn outs(_: &Context) -> Result<()> {
-    tasks::stay_on_one_cpu()?;
-    for signals in SIGNALS {
-        for width in [Width::Byte, Width::Word, Width::Long] {
-            for count in COUNTS
-                .into_iter()
-                .filter(|&count| worth_it(signals, width, count))
-            {
-                let machine = Machine::new()?;
-                let (end, mut device) = channel::open(Transport::Seqpacket)?;
-                set(machine.fd(), &pio(PORT, 8, &end))?;
-                machine
-                    .ram()
-                    .write(ram::DATA, &elements(width, 1..=count))?;
-                let mut vcpu = machine.add_vcpu(&outs_program(width, PORT + 4, count))?;
-                let log = play_to_the_end(&mut vcpu, &mut device, signals, |_| Ok(0))?;
-                let write = |n| write_command(width, 4, element(n));
-                let want: Vec<_> = (1..=count).map(write).collect();
-                check_eq!(
-                    log,
-                    want,
-                    "{count} elements of {width:?}, signals {signals:?}"
-                );
-            }
-        }
-    }
+    everything_worth_it(check_outs)
+}
+
+fn check_outs(transport: Transport, signals: Signals, width: Width, count: u64) -> Result<()> {
+    let program = outs_program(width, PORT + 4, count);
+    let mut scene = scene(transport, &program, |end| pio(PORT, 8, end))?;
+    scene
+        .machine
+        .ram()
+        .write(ram::DATA, &elements(width, 1..=count))?;
+    let log = scene.run(signals, |_| Ok(0))?;
+    let write = |n| write_command(width, 4, element(n));
+    let want: Vec<_> = (1..=count).map(write).collect();
+    check_eq!(
+        log,
+        want,
+        "{transport:?}, {count} elements of {width:?}, signals {signals:?}"
+    );
     Ok(())
 }
 
 fn outs_posted(_: &Context) -> Result<()> {
-    let machine = Machine::new()?;
-    let (end, mut device) = channel::open(Transport::Pipes)?;
-    set(machine.fd(), &posted(pio(PORT, 2, &end)))?;
-    machine
-        .ram()
-        .write(ram::DATA, &elements(Width::Word, 1..=ALL))?;
-    let mut vcpu = machine.add_vcpu(&outs_program(Width::Word, PORT, ALL))?;
-    // No device answers, and none has to.
-    expect_halt(&vcpu.run()?)?;
-    for n in 1..=ALL {
-        let want = crate::guest::posted_command(Width::Word, 0, element(n));
-        check_eq!(device.command()?, want, "command {n}");
+    for transport in TRANSPORTS {
+        let program = outs_program(Width::Word, PORT, ALL);
+        let mut scene = scene(transport, &program, |end| posted(pio(PORT, 2, end)))?;
+        scene
+            .machine
+            .ram()
+            .write(ram::DATA, &elements(Width::Word, 1..=ALL))?;
+        // No device answers, and none has to.
+        expect_halt(&scene.vcpu.run()?)?;
+        for n in 1..=ALL {
+            let want = posted_command(Width::Word, 0, element(n));
+            check_eq!(scene.device.command()?, want, "command {n}, {transport:?}");
+        }
     }
     Ok(())
 }
@@ -169,19 +166,27 @@ fn short_life(mut device: DeviceEnd) -> Result<()> {
     device.command().map(drop)
 }
 
+/// Both may be cut short at any element.
+fn for_each_death(check: fn(Transport, Width) -> Result<()>) -> Result<()> {
+    for transport in TRANSPORTS {
+        for width in [Width::Byte, Width::Word] {
+            check(transport, width).with_context(|| format!("{transport:?} {width:?}"))?;
+        }
+    }
+    Ok(())
+}
+
 fn ins_from_a_dying_device(_: &Context) -> Result<()> {
-    for width in [Width::Byte, Width::Word] {
-        let machine = Machine::new()?;
-        let (end, device) = channel::open(Transport::Stream)?;
-        let region = pio(PORT, 8, &end);
-        set(machine.fd(), &region)?;
-        drop(end);
-        let mut vcpu = machine.add_vcpu(&ins_program(width, PORT, ALL))?;
+    for_each_death(|transport, width| {
+        let program = ins_program(width, PORT, ALL);
+        let Scene {
+            machine,
+            region,
+            mut vcpu,
+            device,
+        } = scene(transport, &program, |end| pio(PORT, 8, end))?;
         let size = width.bytes();
-        let exit = std::thread::scope(|scope| {
-            scope.spawn(|| or_die(short_life(device)));
-            vcpu.run()
-        })?;
+        let (exit, ()) = while_running(&mut vcpu, |_| short_life(device))?;
         Expected {
             access: Access::PortIn {
                 port: PORT,
@@ -199,36 +204,27 @@ fn ins_from_a_dying_device(_: &Context) -> Result<()> {
         vcpu.supply_from(ALIVE as usize * size, &elements(width, ALIVE + 1..=ALL));
         expect_halt(&vcpu.run()?)?;
         let want = elements(width, 1..=ALL);
-        check_eq!(
-            machine.ram().read(ram::DATA, want.len())?,
-            want,
-            "RAM, {width:?}"
-        );
-    }
-    Ok(())
+        check_eq!(machine.ram().read(ram::DATA, want.len())?, want, "RAM");
+        Ok(())
+    })
 }
 
 fn outs_to_a_dying_device(_: &Context) -> Result<()> {
-    for width in [Width::Byte, Width::Word] {
-        let machine = Machine::new()?;
-        let (end, device) = channel::open(Transport::Stream)?;
-        let region = pio(PORT, 8, &end);
-        set(machine.fd(), &region)?;
-        drop(end);
+    for_each_death(|transport, width| {
+        let program = outs_program(width, PORT, ALL);
+        let Scene {
+            machine,
+            region,
+            mut vcpu,
+            device,
+        } = scene(transport, &program, |end| pio(PORT, 8, end))?;
         machine.ram().write(ram::DATA, &elements(width, 1..=ALL))?;
-        let mut vcpu = machine.add_vcpu(&outs_program(width, PORT, ALL))?;
-        let rest = std::thread::scope(|scope| {
-            scope.spawn(|| or_die(short_life(device)));
-            let first = vcpu.run()?;
-            finish_outs(&mut vcpu, &region, width, first)
-        })?;
-        check_eq!(
-            rest,
-            elements(width, ALIVE + 1..=ALL),
-            "what was left to the VMM, {width:?}"
-        );
-    }
-    Ok(())
+        let (first, ()) = while_running(&mut vcpu, |_| short_life(device))?;
+        let rest = finish_outs(&mut vcpu, &region, width, first)?;
+        let want = elements(width, ALIVE + 1..=ALL);
+        check_eq!(rest, want, "what was left to the VMM");
+        Ok(())
+    })
 }
 
 /// What a VMM does: writes the bytes that each failure leaves to it, until the guest halts. KVM
@@ -277,19 +273,19 @@ fn finish_outs(
 /// Strings at ports that belong to nobody, and at a port that is only half inside.
 fn beside_a_region(_: &Context) -> Result<()> {
     for port in [PORT - 1, PORT + 7, PORT + 8] {
-        let machine = Machine::new()?;
-        let (end, device) = channel::open(Transport::Seqpacket)?;
-        set(machine.fd(), &pio(PORT, 8, &end))?;
-        let mut vcpu = machine.add_vcpu(&ins_program(Width::Word, port, 4))?;
+        let program = ins_program(Width::Word, port, 4);
+        let mut scene = scene(Transport::Ring, &program, |end| pio(PORT, 8, end))?;
         let want = Access::PortIn {
             port,
             size: 2,
             count: 4,
         };
-        check_eq!(vcpu.run()?, Exit::Access(want), "exit at port {port:#x}");
-        vcpu.supply(&elements(Width::Word, 1..=4));
-        expect_halt(&vcpu.run()?)?;
-        check_eq!(device.has_command()?, false, "the device got a command");
+        let exit = scene.vcpu.run()?;
+        check_eq!(exit, Exit::Access(want), "exit at port {port:#x}");
+        scene.vcpu.supply(&elements(Width::Word, 1..=4));
+        expect_halt(&scene.vcpu.run()?)?;
+        let has_command = scene.device.has_command()?;
+        check_eq!(has_command, false, "the device got a command");
     }
     Ok(())
 }

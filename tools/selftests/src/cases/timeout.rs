@@ -18,7 +18,7 @@ use crate::channel::{KvmEnd, Transport, TRANSPORTS};
 use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{expect_halt, read_command, sum_of_reads, write_once};
-use crate::region::{mmio, pio, MMIO, PORT};
+use crate::region::{page, pio, MMIO, PORT};
 use crate::scene::{scene, Scene};
 use crate::script::{values, Bus, Script};
 use crate::stage::{while_running, with_device};
@@ -69,9 +69,7 @@ fn given_up_read() -> Expected {
 /// A guest that reads 4 bytes at `OFFSET` so often, from a region with [`TIMEOUT`].
 fn reader(transport: Transport, count: u32) -> Result<Scene> {
     let program = sum_of_reads(Width::Long, MMIO + OFFSET, count);
-    scene(transport, &program, |end| {
-        limited(mmio(MMIO, 0x1000, end), TIMEOUT)
-    })
+    scene(transport, &program, |end| limited(page(end), TIMEOUT))
 }
 
 /// Runs until the failure that is wanted, which must not come before its time.
@@ -121,9 +119,7 @@ fn write_is_given_up(_: &Context) -> Result<()> {
             mut vcpu,
             device: _device,
             ..
-        } = scene(transport, &program, |end| {
-            limited(mmio(MMIO, 0x1000, end), TIMEOUT)
-        })?;
+        } = scene(transport, &program, |end| limited(page(end), TIMEOUT))?;
         let want = Expected {
             access: Access::MmioWrite {
                 address: MMIO + OFFSET,
@@ -264,7 +260,7 @@ fn long_ones_do_not_strike_early(_: &Context) -> Result<()> {
                 ..
             } = scene(transport, &program, |end: &KvmEnd| KvmIoregion {
                 timeout_ms,
-                ..mmio(MMIO, 0x1000, end)
+                ..page(end)
             })?;
             let ((), log) = with_device(&mut device, |_| Ok(1), || expect_halt(&vcpu.run()?))
                 .with_context(|| format!("{timeout_ms} ms, {transport:?}"))?;
@@ -283,9 +279,7 @@ fn dead_device_is_no_hung_device(_: &Context) -> Result<()> {
             mut vcpu,
             mut device,
             ..
-        } = scene(transport, &program, |end| {
-            limited(mmio(MMIO, 0x1000, end), 10 * AGES)
-        })?;
+        } = scene(transport, &program, |end| limited(page(end), 10 * AGES))?;
         let (exit, ()) = while_running(&mut vcpu, |running| {
             device.command()?;
             running.wait_until_asleep()?;

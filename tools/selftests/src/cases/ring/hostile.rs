@@ -9,15 +9,16 @@ use ioregion_wire::uapi::{IOREGION_CHANNEL_NO_VCPU, IOREGION_CHANNEL_WAIT, IOREG
 use libc::{ECANCELED, EPIPE, EPROTO};
 use rawguest::{Access, Exit, Reg, Vcpu, Width};
 
-use super::{end, fixture, slots, Fixture};
-use crate::channel::{open_ring, KvmEnd};
+use super::{fixture, slots, Fixture};
+use crate::channel::{KvmEnd, Transport};
 use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{counting_writes, expect_halt, sum_of_reads};
 use crate::random::Random;
 use crate::region::{deassign, mmio, posted, set, MMIO};
 use crate::ring::{RingDevice, USUAL};
-use crate::stage::{play_to_the_end, while_running, Running, Signals};
+use crate::scene::Scene;
+use crate::stage::{while_running, Running, Signals};
 use crate::suite::{tests, Context};
 
 tests!(
@@ -76,11 +77,10 @@ fn claim_of_too_much_is_eproto(_: &Context) -> Result<()> {
     Ok(())
 }
 
-fn goes_on_with_a_fresh_channel(mut test: Fixture) -> Result<()> {
+fn goes_on_with_a_fresh_channel(test: Fixture) -> Result<()> {
     deassign(test.machine.fd(), &test.region)?;
-    let (fresh_end, fresh) = open_ring(test.machine.fd(), &slots(SLOTS))?;
-    set(test.machine.fd(), &posted(mmio(MMIO, 0x1000, &fresh_end)))?;
-    let log = play_to_the_end(&mut test.vcpu, &mut end(fresh), Signals::None, |_| Ok(0))?;
+    let mut scene = Scene::anew(test.machine, &test.region, test.vcpu, Transport::Ring)?;
+    let log = scene.run(Signals::None, |_| Ok(0))?;
     check_eq!(log.len(), 1, "accesses to the fresh channel");
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 //! Registers whose memory goes away under KVM, which has pinned it.
 
-use std::fs::File;
+use std::fs::{self, File};
 
-use anyhow::{Context as _, Result};
+use anyhow::{ensure, Context as _, Result};
 use ioregion_wire::uapi::KvmIoregionRule;
 use rawguest::{Asm, Machine, Memory, Vcpu, Width};
 use rustix::fs::{fallocate, FallocateFlags};
@@ -12,7 +12,7 @@ use rustix::fs::{fallocate, FallocateFlags};
 use super::pattern_at;
 use crate::cases::access;
 use crate::channel::{self, DeviceEnd, Transport};
-use crate::check::check_eq;
+use crate::check::{check_eq, expect_errno};
 use crate::region;
 use crate::rules::{self, plain, w1c, BOTH};
 use crate::script::{values, Bus, Script};
@@ -28,6 +28,7 @@ tests!(
         hole_punched_by_the_device,
         private_memory,
         shared_by_two_regions,
+        pinned_no_longer_than_needed,
     ]
 );
 
@@ -175,5 +176,53 @@ fn shared_by_two_regions(_: &Context) -> Result<()> {
     let log = access::commands(&mut vcpu, &mut device)?;
     check_eq!(log, [], "commands");
     check_eq!(values(&machine, 1)?, [access::VALUE], "value");
+    Ok(())
+}
+
+/// KiB that this process has pinned or locked.
+fn pinned() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let field = |name: &str| -> Result<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let words = line.with_context(|| format!("no {name} in /proc/self/status"))?;
+        let number = words.split_whitespace().next().context("no number")?;
+        Ok(number.parse()?)
+    };
+    Ok(field("VmPin:")? + field("VmLck:")?)
+}
+
+/// What the process has pinned shows it: whatever ends the rules ends the pinning.
+fn pinned_no_longer_than_needed(_: &Context) -> Result<()> {
+    let before = pinned()?;
+    let machine = Machine::new()?;
+    let (end, _device) = channel::open(Transport::Seqpacket)?;
+    let region = region::mmio(region::MMIO, SIZE, &end);
+    region::set(machine.fd(), &region)?;
+    let registers = Memory::shared(SIZE as usize)?;
+    let give = |rules: &[KvmIoregionRule]| {
+        let registers = (!rules.is_empty()).then_some(&registers);
+        rules::set(machine.fd(), &region, registers, rules)
+    };
+    give(&all_rules())?;
+    let with_rules = pinned()?;
+    ensure!(
+        with_rules >= before + SIZE / 1024,
+        "{with_rules} KiB pinned"
+    );
+    for _ in 0..100 {
+        give(&all_rules())?;
+        let bad = plain(Width::Long, SIZE as u32, BOTH);
+        expect_errno(give(&[all_rules()[0], bad]), libc::EINVAL, "bad rule")?;
+    }
+    check_eq!(pinned()?, with_rules, "KiB pinned after replacing rules");
+    give(&[])?;
+    check_eq!(pinned()?, before, "KiB pinned without rules");
+    give(&all_rules())?;
+    region::deassign(machine.fd(), &region)?;
+    check_eq!(pinned()?, before, "KiB pinned without the region");
+    region::set(machine.fd(), &region)?;
+    give(&all_rules())?;
+    drop(machine);
+    check_eq!(pinned()?, before, "KiB pinned without the VM");
     Ok(())
 }

@@ -82,7 +82,8 @@ fn one_half_over_a_page(_: &Context) -> Result<()> {
     Ok(())
 }
 
-/// 1 byte on the first page; on the second 7 as 4, 2 and 1, of which a rule has the 2.
+/// 1 byte on the first page; on the second 7, which go to the device as 4, 2 and 1: a rule is for
+/// an access, not for such a piece.
 fn pieces_of_an_odd_fragment(_: &Context) -> Result<()> {
     let at = PAGE - 1;
     let program = Script::new(Bus::Mmio)
@@ -96,16 +97,13 @@ fn pieces_of_an_odd_fragment(_: &Context) -> Result<()> {
         let pieces = [
             (Width::Byte, at, VALUE),
             (Width::Long, PAGE, VALUE >> 8),
+            (Width::Word, PAGE + 4, VALUE >> 40),
             (Width::Byte, PAGE + 6, VALUE >> 56),
         ];
         let reads = pieces.map(|(width, at, _)| read_command(width, at.into()));
         let writes = pieces.map(|(width, at, data)| write_command(width, at.into(), data));
         test.expect_commands(&[reads, writes].concat(), &what)?;
-        let byte = Width::Byte.mask(VALUE);
-        let value =
-            byte | Width::Long.mask(VALUE) << 8 | pattern_at(PAGE + 4, 2) << 40 | byte << 56;
-        check_eq!(values(&test.machine, 1)?, [value], "value, {what}");
-        test.expect_registers(&[(PAGE + 4, &VALUE.to_le_bytes()[5..7])], &what)?;
+        test.expect_registers(&[], &what)?;
     }
     Ok(())
 }

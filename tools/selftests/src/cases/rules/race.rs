@@ -4,10 +4,11 @@
 
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{ensure, Context as _, Result};
-use ioregion_wire::uapi::KVM_IOREGION_RULE_READ;
+use ioregion_wire::uapi::{KvmIoregionRule, KVM_IOREGION_RULE_READ};
 use rawguest::{Asm, Machine, Mem, Memory, Reg, Vcpu, Width};
 use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
@@ -26,6 +27,7 @@ tests!(
     Ioregion,
     [
         device_sets_bits_while_the_guest_acknowledges,
+        the_same_with_a_shadow_page,
         two_vcpus_acknowledge_neighbours,
         rings_while_rules_are_replaced,
         reads_while_registers_are_replaced,
@@ -98,12 +100,12 @@ fn count_beside(registers: &Memory, stop: &AtomicBool) -> Result<()> {
 }
 
 /// A machine whose region takes these rules with registers of zeros.
-fn machine(rules: &[ioregion_wire::uapi::KvmIoregionRule]) -> Result<(Machine, Memory)> {
+fn machine(rules: &[KvmIoregionRule]) -> Result<(Machine, Arc<Memory>)> {
     let machine = Machine::new()?;
     let (end, _device) = channel::open(channel::Transport::Seqpacket)?;
     let region = region::mmio(MMIO, SIZE, &end);
     region::set(machine.fd(), &region)?;
-    let registers = Memory::shared(0x1000)?;
+    let registers = Arc::new(Memory::shared(0x1000)?);
     rules::set(machine.fd(), &region, Some(&registers), rules)?;
     Ok((machine, registers))
 }
@@ -161,6 +163,15 @@ fn device_sets_bits_while_the_guest_acknowledges(_: &Context) -> Result<()> {
         check(&machine, &registers, mask, &mut [vcpu]).with_context(|| format!("{width:?}"))?;
     }
     Ok(())
+}
+
+/// The guest reads the page itself.
+fn the_same_with_a_shadow_page(_: &Context) -> Result<()> {
+    let (machine, registers) = machine(&[w1c(Width::Long, ACK, STATUS)])?;
+    machine.show_read_only(1, MMIO, &registers)?;
+    let program = acknowledger(Width::Long, STATUS, ACK, NOTES[0]);
+    let vcpu = machine.add_vcpu(&program)?;
+    check(&machine, &registers, u32::MAX.into(), &mut [vcpu])
 }
 
 /// Two halves of the same 4 bytes.

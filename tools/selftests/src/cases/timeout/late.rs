@@ -13,7 +13,7 @@ use rawguest::{Exit, Reg, Vcpu, Width};
 use super::{expect_given_up, given_up_read, limited, reader};
 use crate::channel::TRANSPORTS;
 use crate::check::check_eq;
-use crate::guest::expect_halt;
+use crate::guest::{expect_halt, sum_of_reads};
 use crate::random::Random;
 use crate::region::{mmio, MMIO};
 use crate::scene::{scene, Scene};
@@ -28,6 +28,7 @@ tests!(
         late_answer_is_dropped,
         answer_between_failure_and_next_access_is_dropped,
         several_late_answers_are_dropped,
+        late_answer_is_not_another_vcpus,
         answers_about_when_it_strikes,
     ]
 );
@@ -104,6 +105,32 @@ fn several_late_answers_are_dropped(_: &Context) -> Result<()> {
         expect_halt(&exit).with_context(|| format!("{transport:?}"))?;
         let sum = u64::from(LATE) + 0x600d;
         check_eq!(vcpu.reg(Reg::Si)?, sum, "sum, {transport:?}");
+    }
+    Ok(())
+}
+
+/// Of the vCPU that gave up, while another one waits; and of one that is gone.
+fn late_answer_is_not_another_vcpus(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let Scene {
+            machine,
+            region,
+            vcpu: mut hung,
+            mut device,
+        } = reader(transport, 1)?;
+        expect_given_up(&mut hung, &region, &given_up_read())?;
+        drop(hung);
+        let mut other = machine.add_vcpu(&sum_of_reads(Width::Long, MMIO, 2))?;
+        let (exit, ()) = while_running(&mut other, |_| {
+            device.command()?;
+            device.command()?;
+            device.reply(0xdead)?;
+            device.reply(0x600d)?;
+            device.command()?;
+            device.reply(1)
+        })?;
+        expect_halt(&exit).with_context(|| format!("{transport:?}"))?;
+        check_eq!(other.reg(Reg::Si)?, 0x600e, "sum, {transport:?}");
     }
     Ok(())
 }
