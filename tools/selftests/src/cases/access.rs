@@ -11,7 +11,7 @@ use crate::channel::{self, DeviceEnd, Transport, TRANSPORTS};
 use crate::check::check_eq;
 use crate::guest::{expect_halt, mmio_read, posted_command, read_command, write_command};
 use crate::region::{mmio, pio, posted, set, MMIO, PORT};
-use crate::scene::{scene, Scene};
+use crate::scene::scene;
 use crate::script::{values, Bus, Script};
 use crate::stage::{play, play_to_the_end, Signals};
 use crate::suite::{tests, Context};
@@ -98,20 +98,15 @@ fn real_mode(_: &Context) -> Result<()> {
         .store(Width::Long, Mem::Ram(ram::DATA as u32), Reg::Ax)
         .store(Width::Word, Mem::At(Reg::Bx), Reg::Ax)
         .halt();
-    let Scene {
-        machine,
-        mut vcpu,
-        mut device,
-        ..
-    } = scene(Transport::Seqpacket, &program, |end| mmio(MMIO, SIZE, end))?;
-    let log = commands(&mut vcpu, &mut device)?;
+    let mut test = scene(Transport::Seqpacket, &program, |end| mmio(MMIO, SIZE, end))?;
+    let log = commands(&mut test.vcpu, &mut test.device)?;
     let want = [
         read_command(Width::Long, 0x68),
         write_command(Width::Word, 0x68, VALUE),
     ];
     check_eq!(log, want, "commands");
     check_eq!(
-        machine.ram().load::<u32>(ram::DATA)?,
+        test.machine.ram().load::<u32>(ram::DATA)?,
         VALUE as u32,
         "value in RAM"
     );
@@ -124,21 +119,17 @@ fn frames_to_the_bit(_: &Context) -> Result<()> {
     program.mov(Reg::Bx, MMIO + 0x10).mov(Reg::Ax, VALUE);
     program.store(Width::Long, Mem::At(Reg::Bx), Reg::Ax);
     program.load(Width::Word, Reg::Ax, Mem::At(Reg::Bx)).halt();
-    let Scene {
-        mut vcpu,
-        mut device,
-        ..
-    } = scene(Transport::Seqpacket, &program, |end| {
+    let mut test = scene(Transport::Seqpacket, &program, |end| {
         posted(mmio(MMIO, SIZE, end))
     })?;
     let frame = |command: Command| Some(command.encode());
     let (exit, frames) = std::thread::scope(|scope| {
         let frames = scope.spawn(|| -> Result<[Option<[u8; FRAME_SIZE]>; 2]> {
-            let frames = [device.frame()?, device.frame()?];
-            device.reply(0)?;
+            let frames = [test.device.frame()?, test.device.frame()?];
+            test.device.reply(0)?;
             Ok(frames)
         });
-        (vcpu.run(), frames.join())
+        (test.vcpu.run(), frames.join())
     });
     expect_halt(&exit?)?;
     let frames = frames.map_err(|_| anyhow::anyhow!("the device panicked"))??;
@@ -158,17 +149,13 @@ fn reply_bits_above_the_width_are_ignored(_: &Context) -> Result<()> {
             .mov(Reg::Bx, MMIO)
             .load(width, Reg::Ax, Mem::At(Reg::Bx))
             .halt();
-        let Scene {
-            mut vcpu,
-            mut device,
-            ..
-        } = scene(Transport::Seqpacket, &program, |end| mmio(MMIO, SIZE, end))?;
+        let mut test = scene(Transport::Seqpacket, &program, |end| mmio(MMIO, SIZE, end))?;
         let old = 0x0123_4567_89ab_cdef;
-        vcpu.set_reg(Reg::Ax, old)?;
-        commands(&mut vcpu, &mut device)?;
+        test.vcpu.set_reg(Reg::Ax, old)?;
+        commands(&mut test.vcpu, &mut test.device)?;
         let want = old & !width.mask(u64::MAX) | width.mask(VALUE);
         check_eq!(
-            vcpu.reg(Reg::Ax)?,
+            test.vcpu.reg(Reg::Ax)?,
             want,
             "register after a load of {width:?}"
         );
@@ -185,14 +172,10 @@ fn whole_region_and_no_more(_: &Context) -> Result<()> {
             .add_imm(Reg::Bx, 1);
     }
     program.halt();
-    let Scene {
-        mut vcpu,
-        mut device,
-        ..
-    } = scene(Transport::Seqpacket, &program, |end| mmio(MMIO, 4, end))?;
+    let mut test = scene(Transport::Seqpacket, &program, |end| mmio(MMIO, 4, end))?;
     let (exits, log) = play(
-        &mut vcpu,
-        &mut device,
+        &mut test.vcpu,
+        &mut test.device,
         Signals::None,
         |_| Ok(0),
         |driver| Ok([driver.run()?, driver.run()?, driver.run()?]),

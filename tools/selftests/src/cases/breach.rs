@@ -14,7 +14,7 @@ use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{expect_halt, read_command, read_once, sum_of_reads};
 use crate::region::{mmio, page, set, MMIO};
-use crate::scene::{scene, Scene};
+use crate::scene::scene;
 use crate::stage::while_running;
 use crate::suite::{tests, Context};
 
@@ -33,24 +33,19 @@ tests!(
 
 fn reply_of_wrong_length(_: &Context) -> Result<()> {
     for len in [1, 8, FRAME_SIZE - 1, FRAME_SIZE + 1, 2 * FRAME_SIZE] {
-        let Scene {
-            region,
-            mut vcpu,
-            mut device,
-            ..
-        } = reader(Transport::Seqpacket)?;
-        let (exit, ()) = while_running(&mut vcpu, |_| {
-            device.command()?;
-            device.send(&vec![0xff; len])
+        let mut test = reader(Transport::Seqpacket)?;
+        let (exit, ()) = while_running(&mut test.vcpu, |_| {
+            test.device.command()?;
+            test.device.send(&vec![0xff; len])
         })?;
         Expected {
             error: EPROTO,
             sent: true,
             ..READ
         }
-        .check(&region, &exit)
+        .check(&test.region, &exit)
         .with_context(|| format!("reply of {len} bytes"))?;
-        goes_on(&mut vcpu, &region, EPROTO)?;
+        goes_on(&mut test.vcpu, &test.region, EPROTO)?;
     }
     Ok(())
 }
@@ -78,32 +73,24 @@ fn check_unasked(exit: &Exit, region: &KvmIoregion, device: &mut DeviceEnd) -> R
 
 fn reply_before_any_command(_: &Context) -> Result<()> {
     for transport in FILES {
-        let Scene {
-            region,
-            mut vcpu,
-            mut device,
-            ..
-        } = reader(transport)?;
-        device.reply(VALUE)?;
-        let exit = vcpu.run()?;
-        check_unasked(&exit, &region, &mut device).with_context(|| format!("{transport:?}"))?;
-        goes_on(&mut vcpu, &region, EPROTO)?;
+        let mut test = reader(transport)?;
+        test.device.reply(VALUE)?;
+        let exit = test.vcpu.run()?;
+        check_unasked(&exit, &test.region, &mut test.device)
+            .with_context(|| format!("{transport:?}"))?;
+        goes_on(&mut test.vcpu, &test.region, EPROTO)?;
     }
     Ok(())
 }
 
 fn part_of_a_reply_before_any_command(_: &Context) -> Result<()> {
     for transport in [Transport::Stream, Transport::Pipes] {
-        let Scene {
-            region,
-            mut vcpu,
-            mut device,
-            ..
-        } = reader(transport)?;
-        device.send(&[0xff; 7])?;
-        let exit = vcpu.run()?;
-        check_unasked(&exit, &region, &mut device).with_context(|| format!("{transport:?}"))?;
-        goes_on(&mut vcpu, &region, EPROTO)?;
+        let mut test = reader(transport)?;
+        test.device.send(&[0xff; 7])?;
+        let exit = test.vcpu.run()?;
+        check_unasked(&exit, &test.region, &mut test.device)
+            .with_context(|| format!("{transport:?}"))?;
+        goes_on(&mut test.vcpu, &test.region, EPROTO)?;
     }
     Ok(())
 }
@@ -111,26 +98,22 @@ fn part_of_a_reply_before_any_command(_: &Context) -> Result<()> {
 /// The second reply is in the channel before the guest's second read.
 fn one_reply_too_many(_: &Context) -> Result<()> {
     for transport in FILES {
-        let Scene {
-            region,
-            mut vcpu,
-            mut device,
-            ..
-        } = reader(transport)?;
+        let mut test = reader(transport)?;
         // Both replies are there before the vCPU takes the first.
-        let (exit, ()) = while_running(&mut vcpu, |running| {
-            device.command()?;
+        let (exit, ()) = while_running(&mut test.vcpu, |running| {
+            test.device.command()?;
             running.kick();
             Ok(())
         })?;
         check_eq!(exit, Exit::Interrupted, "exit");
-        device.reply(VALUE)?;
-        device.reply(0xbad)?;
-        let exit = vcpu.run()?;
-        check_unasked(&exit, &region, &mut device).with_context(|| format!("{transport:?}"))?;
-        vcpu.supply(&1u32.to_le_bytes());
-        expect_halt(&vcpu.run()?)?;
-        check_eq!(vcpu.reg(Reg::Si)?, VALUE + 1, "sum, {transport:?}");
+        test.device.reply(VALUE)?;
+        test.device.reply(0xbad)?;
+        let exit = test.vcpu.run()?;
+        check_unasked(&exit, &test.region, &mut test.device)
+            .with_context(|| format!("{transport:?}"))?;
+        test.vcpu.supply(&1u32.to_le_bytes());
+        expect_halt(&test.vcpu.run()?)?;
+        check_eq!(test.vcpu.reg(Reg::Si)?, VALUE + 1, "sum, {transport:?}");
     }
     Ok(())
 }
@@ -162,33 +145,28 @@ fn nonblocking_later(_: &Context) -> Result<()> {
 /// However often the guest tries, and though the device could answer again.
 fn channel_stays_failed(_: &Context) -> Result<()> {
     let program = sum_of_reads(Width::Long, MMIO + OFFSET, 10);
-    let Scene {
-        region,
-        mut vcpu,
-        mut device,
-        ..
-    } = scene(Transport::Seqpacket, &program, |end| page(end))?;
-    let (exit, ()) = while_running(&mut vcpu, |_| {
-        device.command()?;
-        device.send(&[0xff; 5])
+    let mut test = scene(Transport::Seqpacket, &program, |end| page(end))?;
+    let (exit, ()) = while_running(&mut test.vcpu, |_| {
+        test.device.command()?;
+        test.device.send(&[0xff; 5])
     })?;
     Expected {
         error: EPROTO,
         sent: true,
         ..READ
     }
-    .check(&region, &exit)?;
-    vcpu.supply(&1u32.to_le_bytes());
+    .check(&test.region, &exit)?;
+    test.vcpu.supply(&1u32.to_le_bytes());
     for n in 2..=10 {
         Expected {
             error: EPROTO,
             ..READ
         }
-        .check(&region, &vcpu.run()?)?;
-        check_eq!(device.has_command()?, false, "a command at access {n}");
-        vcpu.supply(&1u32.to_le_bytes());
+        .check(&test.region, &test.vcpu.run()?)?;
+        check_eq!(test.device.has_command()?, false, "a command at access {n}");
+        test.vcpu.supply(&1u32.to_le_bytes());
     }
-    expect_halt(&vcpu.run()?)?;
-    check_eq!(vcpu.reg(Reg::Si)?, 10, "sum of what the VMM supplied");
+    expect_halt(&test.vcpu.run()?)?;
+    check_eq!(test.vcpu.reg(Reg::Si)?, 10, "sum of what the VMM supplied");
     Ok(())
 }

@@ -8,7 +8,7 @@ use ioregion_wire::uapi::KvmIoregion;
 use libc::ECANCELED;
 use rawguest::{Access, Asm, Exit, Machine, Mem, Reg, Vcpu, Width};
 
-use crate::channel::{self, DeviceEnd, Transport, FILES, TRANSPORTS};
+use crate::channel::{self, Transport, FILES, TRANSPORTS};
 use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{expect_halt, mmio_read, read_command, sum_of_reads, write_once};
@@ -65,33 +65,27 @@ fn canceled_write(sent: bool) -> Expected {
 }
 
 fn idle_region(_: &Context) -> Result<()> {
-    let Scene {
-        machine,
-        mut vcpu,
-        mut device,
-        region,
-        ..
-    } = scene(
+    let mut test = scene(
         Transport::Seqpacket,
         &sum_of_reads(Width::Long, MMIO, 2),
         page,
     )?;
-    let (exit, _) = while_running(&mut vcpu, |_| {
-        device.command()?;
-        device.reply(VALUE)?;
-        device.command()?;
-        device.reply(1)
+    let (exit, _) = while_running(&mut test.vcpu, |_| {
+        test.device.command()?;
+        test.device.reply(VALUE)?;
+        test.device.command()?;
+        test.device.reply(1)
     })?;
     expect_halt(&exit)?;
     check_eq!(
-        vcpu.reg(Reg::Si)?,
+        test.vcpu.reg(Reg::Si)?,
         VALUE + 1,
         "sum while the region is there"
     );
-    deassign(machine.fd(), &region)?;
-    let mut vcpu = machine.add_vcpu(&sum_of_reads(Width::Long, MMIO, 1))?;
+    deassign(test.machine.fd(), &test.region)?;
+    test.vcpu = test.machine.add_vcpu(&sum_of_reads(Width::Long, MMIO, 1))?;
     check_eq!(
-        vcpu.run()?,
+        test.vcpu.run()?,
         mmio_read(MMIO, 4),
         "read after the region is gone"
     );
@@ -99,32 +93,21 @@ fn idle_region(_: &Context) -> Result<()> {
 }
 
 /// Removes the region when the vCPU waits for the reply to its command.
-fn removed_while_waiting(
-    machine: &Machine,
-    region: &KvmIoregion,
-    vcpu: &mut Vcpu,
-    device: &mut DeviceEnd,
-) -> Result<Exit> {
-    let (exit, ()) = while_running(vcpu, |running| {
-        device.command()?;
+fn removed_while_waiting(test: &mut Scene) -> Result<Exit> {
+    let (exit, ()) = while_running(&mut test.vcpu, |running| {
+        test.device.command()?;
         running.wait_until_asleep()?;
-        deassign(machine.fd(), region).context("deassign with a waiter")
+        deassign(test.machine.fd(), &test.region).context("deassign with a waiter")
     })?;
     Ok(exit)
 }
 
 fn reader_waiting_for_its_reply(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let Scene {
-            machine,
-            mut vcpu,
-            mut device,
-            region,
-            ..
-        } = scene(transport, &sum_of_reads(Width::Long, MMIO, 2), page)?;
-        let exit = removed_while_waiting(&machine, &region, &mut vcpu, &mut device)?;
-        CANCELED_READ.check(&region, &exit)?;
-        finish_by_hand(&mut vcpu)?;
+        let mut test = scene(transport, &sum_of_reads(Width::Long, MMIO, 2), page)?;
+        let exit = removed_while_waiting(&mut test)?;
+        CANCELED_READ.check(&test.region, &exit)?;
+        finish_by_hand(&mut test.vcpu)?;
     }
     Ok(())
 }
@@ -133,26 +116,20 @@ fn reader_waiting_for_its_reply(_: &Context) -> Result<()> {
 fn two_readers_waiting(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         let program = sum_of_reads(Width::Long, MMIO, 2);
-        let Scene {
-            machine,
-            vcpu: mut first,
-            mut device,
-            region,
-            ..
-        } = scene(transport, &program, page)?;
-        let mut second = machine.add_vcpu(&program)?;
-        let (exit, exit_of_second) = while_running(&mut first, |first| {
-            device.command()?;
+        let mut test = scene(transport, &program, page)?;
+        let mut second = test.machine.add_vcpu(&program)?;
+        let (exit, exit_of_second) = while_running(&mut test.vcpu, |first| {
+            test.device.command()?;
             let (exit, ()) = while_running(&mut second, |second| {
-                device.command()?;
+                test.device.command()?;
                 first.wait_until_asleep()?;
                 second.wait_until_asleep()?;
-                deassign(machine.fd(), &region).context("deassign with two waiters")
+                deassign(test.machine.fd(), &test.region).context("deassign with two waiters")
             })?;
             Ok(exit)
         })?;
-        for (vcpu, exit) in [(&mut first, exit), (&mut second, exit_of_second)] {
-            CANCELED_READ.check(&region, &exit)?;
+        for (vcpu, exit) in [(&mut test.vcpu, exit), (&mut second, exit_of_second)] {
+            CANCELED_READ.check(&test.region, &exit)?;
             finish_by_hand(vcpu)?;
         }
     }
@@ -174,20 +151,14 @@ fn finish_by_hand(vcpu: &mut Vcpu) -> Result<()> {
 }
 
 fn writer_waiting_for_its_reply(_: &Context) -> Result<()> {
-    let Scene {
-        machine,
-        mut vcpu,
-        mut device,
-        region,
-        ..
-    } = scene(
+    let mut test = scene(
         Transport::Stream,
         &write_once(Width::Long, MMIO, VALUE),
         page,
     )?;
-    let exit = removed_while_waiting(&machine, &region, &mut vcpu, &mut device)?;
-    canceled_write(true).check(&region, &exit)?;
-    expect_halt(&vcpu.run()?)
+    let exit = removed_while_waiting(&mut test)?;
+    canceled_write(true).check(&test.region, &exit)?;
+    expect_halt(&test.vcpu.run()?)
 }
 
 fn writer_waiting_for_room(_: &Context) -> Result<()> {
@@ -219,54 +190,43 @@ fn writer_waiting_for_room(_: &Context) -> Result<()> {
 
 /// The waiter is in userspace when its region goes.
 fn reader_interrupted(_: &Context) -> Result<()> {
-    let Scene {
-        machine,
-        mut vcpu,
-        mut device,
-        region,
-        ..
-    } = scene(
+    let mut test = scene(
         Transport::Seqpacket,
         &sum_of_reads(Width::Long, MMIO, 2),
         page,
     )?;
-    let (exit, ()) = while_running(&mut vcpu, |running| {
-        device.command()?;
+    let (exit, ()) = while_running(&mut test.vcpu, |running| {
+        test.device.command()?;
         running.kick();
         Ok(())
     })?;
     check_eq!(exit, Exit::Interrupted, "exit");
-    deassign(machine.fd(), &region)?;
-    CANCELED_READ.check(&region, &vcpu.run()?)?;
-    finish_by_hand(&mut vcpu)
+    deassign(test.machine.fd(), &test.region)?;
+    CANCELED_READ.check(&test.region, &test.vcpu.run()?)?;
+    finish_by_hand(&mut test.vcpu)
 }
 
 /// Another region, another channel, a vCPU that waits there: not disturbed.
 fn region_of_another_channel_goes_on(_: &Context) -> Result<()> {
-    let Scene {
-        machine,
-        mut vcpu,
-        mut device,
-        ..
-    } = scene(
+    let mut test = scene(
         Transport::Seqpacket,
         &sum_of_reads(Width::Long, MMIO, 2),
         page,
     )?;
     let (other_end, _other_device) = channel::open(Transport::Seqpacket)?;
     let other = mmio(MMIO + 0x1000, 0x1000, &other_end);
-    set(machine.fd(), &other)?;
-    let (exit, ()) = while_running(&mut vcpu, |running| {
-        device.command()?;
+    set(test.machine.fd(), &other)?;
+    let (exit, ()) = while_running(&mut test.vcpu, |running| {
+        test.device.command()?;
         running.wait_until_asleep()?;
-        deassign(machine.fd(), &other)?;
+        deassign(test.machine.fd(), &other)?;
         running.expect_waiting()?;
-        device.reply(VALUE)?;
-        device.command()?;
-        device.reply(1)
+        test.device.reply(VALUE)?;
+        test.device.command()?;
+        test.device.reply(1)
     })?;
     expect_halt(&exit)?;
-    check_eq!(vcpu.reg(Reg::Si)?, VALUE + 1, "sum");
+    check_eq!(test.vcpu.reg(Reg::Si)?, VALUE + 1, "sum");
     Ok(())
 }
 
@@ -283,22 +243,17 @@ fn shared_channel_goes_on(_: &Context) -> Result<()> {
         .halt();
     for transport in TRANSPORTS {
         let (scene, end) = scene_with_end(transport, &program, page)?;
-        let Scene {
-            machine,
-            mut vcpu,
-            mut device,
-            region,
-        } = scene;
+        let mut test = scene;
         let other = KvmIoregion {
             user_data: 2,
             ..mmio(MMIO + 0x1000, 0x1000, &end)
         };
-        set(machine.fd(), &other)?;
-        let exit = removed_while_waiting(&machine, &region, &mut vcpu, &mut device)?;
-        CANCELED_READ.check(&region, &exit)?;
-        vcpu.supply(&(VALUE as u32).to_le_bytes());
-        let (exit, ()) = while_running(&mut vcpu, |running| {
-            let command = device.command()?;
+        set(test.machine.fd(), &other)?;
+        let exit = removed_while_waiting(&mut test)?;
+        CANCELED_READ.check(&test.region, &exit)?;
+        test.vcpu.supply(&(VALUE as u32).to_le_bytes());
+        let (exit, ()) = while_running(&mut test.vcpu, |running| {
+            let command = test.device.command()?;
             check_eq!(
                 command,
                 Command {
@@ -308,11 +263,11 @@ fn shared_channel_goes_on(_: &Context) -> Result<()> {
                 "command"
             );
             running.wait_until_asleep()?;
-            device.reply(0xdead)?;
-            device.reply(0x600d)
+            test.device.reply(0xdead)?;
+            test.device.reply(0x600d)
         })?;
         expect_halt(&exit)?;
-        let values = (vcpu.reg(Reg::Ax)?, vcpu.reg(Reg::Di)?);
+        let values = (test.vcpu.reg(Reg::Ax)?, test.vcpu.reg(Reg::Di)?);
         check_eq!(values, (VALUE, 0x600d), "values, {transport:?}");
     }
     Ok(())
@@ -320,16 +275,11 @@ fn shared_channel_goes_on(_: &Context) -> Result<()> {
 
 fn fresh_files(_: &Context) -> Result<()> {
     let program = sum_of_reads(Width::Long, MMIO, 2);
-    let Scene {
-        machine,
-        region,
-        mut vcpu,
-        mut device,
-    } = scene(Transport::Seqpacket, &program, page)?;
-    let exit = removed_while_waiting(&machine, &region, &mut vcpu, &mut device)?;
-    CANCELED_READ.check(&region, &exit)?;
-    vcpu.supply(&(VALUE as u32).to_le_bytes());
-    Scene::anew(machine, &region, vcpu, Transport::Pipes)?.expect_healed(VALUE)
+    let mut test = scene(Transport::Seqpacket, &program, page)?;
+    let exit = removed_while_waiting(&mut test)?;
+    CANCELED_READ.check(&test.region, &exit)?;
+    test.vcpu.supply(&(VALUE as u32).to_le_bytes());
+    Scene::anew(test.machine, &test.region, test.vcpu, Transport::Pipes)?.expect_healed(VALUE)
 }
 
 fn lets_go_of_the_files(_: &Context) -> Result<()> {

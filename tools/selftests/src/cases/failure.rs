@@ -95,16 +95,11 @@ pub(super) fn goes_on(vcpu: &mut Vcpu, region: &KvmIoregion, error: i32) -> Resu
 
 fn closed_before_a_read(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let Scene {
-            region,
-            mut vcpu,
-            device,
-            ..
-        } = reader(transport)?;
-        drop(device);
-        READ.check(&region, &vcpu.run()?)
+        let mut test = reader(transport)?;
+        drop(test.device);
+        READ.check(&test.region, &test.vcpu.run()?)
             .with_context(|| format!("{transport:?}"))?;
-        goes_on(&mut vcpu, &region, EPIPE)?;
+        goes_on(&mut test.vcpu, &test.region, EPIPE)?;
     }
     Ok(())
 }
@@ -145,13 +140,8 @@ fn closed_before_a_port_access(_: &Context) -> Result<()> {
     program.mov(Reg::Dx, PORT.into()).mov(Reg::Ax, VALUE);
     program.port_out(Width::Word).port_in(Width::Long).halt();
     for transport in TRANSPORTS {
-        let Scene {
-            region,
-            mut vcpu,
-            device,
-            ..
-        } = scene(transport, &program, |end| pio(PORT - 2, 8, end))?;
-        drop(device);
+        let mut test = scene(transport, &program, |end| pio(PORT - 2, 8, end))?;
+        drop(test.device);
         let data = (VALUE as u16).to_le_bytes().to_vec();
         let out = Access::PortOut {
             port: PORT,
@@ -166,7 +156,7 @@ fn closed_before_a_port_access(_: &Context) -> Result<()> {
             data,
             ..READ
         }
-        .check(&region, &vcpu.run()?)?;
+        .check(&test.region, &test.vcpu.run()?)?;
         let access = Access::PortIn {
             port: PORT,
             size: 4,
@@ -177,11 +167,11 @@ fn closed_before_a_port_access(_: &Context) -> Result<()> {
             offset: 2,
             ..READ
         }
-        .check(&region, &vcpu.run()?)?;
-        vcpu.supply(&0x600d_600du32.to_le_bytes());
-        expect_halt(&vcpu.run()?)?;
+        .check(&test.region, &test.vcpu.run()?)?;
+        test.vcpu.supply(&0x600d_600du32.to_le_bytes());
+        expect_halt(&test.vcpu.run()?)?;
         check_eq!(
-            vcpu.reg(Reg::Ax)?,
+            test.vcpu.reg(Reg::Ax)?,
             0x600d_600d,
             "value supplied, {transport:?}"
         );
@@ -191,22 +181,17 @@ fn closed_before_a_port_access(_: &Context) -> Result<()> {
 
 fn closed_after_the_command(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let Scene {
-            region,
-            mut vcpu,
-            mut device,
-            ..
-        } = reader(transport)?;
-        let (exit, ()) = while_running(&mut vcpu, |running| {
-            device.command()?;
+        let mut test = reader(transport)?;
+        let (exit, ()) = while_running(&mut test.vcpu, |running| {
+            test.device.command()?;
             running.wait_until_asleep()?;
-            drop(device);
+            drop(test.device);
             Ok(())
         })?;
         Expected { sent: true, ..READ }
-            .check(&region, &exit)
+            .check(&test.region, &exit)
             .with_context(|| format!("{transport:?}"))?;
-        goes_on(&mut vcpu, &region, EPIPE)?;
+        goes_on(&mut test.vcpu, &test.region, EPIPE)?;
     }
     Ok(())
 }
@@ -214,46 +199,37 @@ fn closed_after_the_command(_: &Context) -> Result<()> {
 fn closed_after_a_write(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         let program = write_once(Width::Long, MMIO + OFFSET, VALUE);
-        let Scene {
-            region,
-            mut vcpu,
-            mut device,
-            ..
-        } = scene(transport, &program, page)?;
-        let (exit, ()) = while_running(&mut vcpu, |_| {
-            device.command()?;
-            drop(device);
+        let mut test = scene(transport, &program, page)?;
+        let (exit, ()) = while_running(&mut test.vcpu, |_| {
+            test.device.command()?;
+            drop(test.device);
             Ok(())
         })?;
         Expected {
             sent: true,
             ..write()
         }
-        .check(&region, &exit)
+        .check(&test.region, &exit)
         .with_context(|| format!("{transport:?}"))?;
-        expect_halt(&vcpu.run()?)?;
+        expect_halt(&test.vcpu.run()?)?;
     }
     Ok(())
 }
 
 fn closed_after_half_a_reply(_: &Context) -> Result<()> {
     for transport in [Transport::Stream, Transport::Pipes] {
-        let Scene {
-            region,
-            mut vcpu,
-            mut device,
-            ..
-        } = reader(transport)?;
-        let (exit, ()) = while_running(&mut vcpu, |_| {
-            device.command()?;
-            device.send(&Reply { data: VALUE }.encode()[..FRAME_SIZE / 2])?;
-            drop(device);
+        let mut test = reader(transport)?;
+        let (exit, ()) = while_running(&mut test.vcpu, |_| {
+            test.device.command()?;
+            test.device
+                .send(&Reply { data: VALUE }.encode()[..FRAME_SIZE / 2])?;
+            drop(test.device);
             Ok(())
         })?;
         Expected { sent: true, ..READ }
-            .check(&region, &exit)
+            .check(&test.region, &exit)
             .with_context(|| format!("{transport:?}"))?;
-        goes_on(&mut vcpu, &region, EPIPE)?;
+        goes_on(&mut test.vcpu, &test.region, EPIPE)?;
     }
     Ok(())
 }
@@ -299,17 +275,13 @@ fn failed_channel_fails_every_region(_: &Context) -> Result<()> {
 
 fn fresh_files_heal(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let Scene {
-            machine,
-            region,
-            mut vcpu,
-            device,
-        } = reader(transport)?;
-        drop(device);
-        READ.check(&region, &vcpu.run()?)?;
-        vcpu.supply(&(VALUE as u32).to_le_bytes());
-        deassign(machine.fd(), &region).context("deassign a region of a failed channel")?;
-        Scene::anew(machine, &region, vcpu, transport)?
+        let mut test = reader(transport)?;
+        drop(test.device);
+        READ.check(&test.region, &test.vcpu.run()?)?;
+        test.vcpu.supply(&(VALUE as u32).to_le_bytes());
+        deassign(test.machine.fd(), &test.region)
+            .context("deassign a region of a failed channel")?;
+        Scene::anew(test.machine, &test.region, test.vcpu, transport)?
             .expect_healed(VALUE)
             .with_context(|| format!("{transport:?}"))?;
     }
@@ -319,33 +291,28 @@ fn fresh_files_heal(_: &Context) -> Result<()> {
 /// 1 byte on the first page; on the second 7 as 4, 2 and 1. The device dies with the 2.
 fn piece_of_an_odd_fragment(_: &Context) -> Result<()> {
     let program = read_once(Width::Quad, MMIO + 0xfff);
-    let Scene {
-        region,
-        mut vcpu,
-        mut device,
-        ..
-    } = scene(Transport::Seqpacket, &program, |end| {
+    let mut test = scene(Transport::Seqpacket, &program, |end| {
         mmio(MMIO, 0x2000, end)
     })?;
-    let (exit, ()) = while_running(&mut vcpu, |_| {
+    let (exit, ()) = while_running(&mut test.vcpu, |_| {
         check_eq!(
-            device.command()?,
+            test.device.command()?,
             read_command(Width::Byte, 0xfff),
             "first page"
         );
-        device.reply(0x11)?;
+        test.device.reply(0x11)?;
         check_eq!(
-            device.command()?,
+            test.device.command()?,
             read_command(Width::Long, 0x1000),
             "second page"
         );
-        device.reply(0x5544_3322)?;
+        test.device.reply(0x5544_3322)?;
         check_eq!(
-            device.command()?,
+            test.device.command()?,
             read_command(Width::Word, 0x1004),
             "second page"
         );
-        drop(device);
+        drop(test.device);
         Ok(())
     })?;
     Expected {
@@ -359,37 +326,32 @@ fn piece_of_an_odd_fragment(_: &Context) -> Result<()> {
         sent: true,
         ..READ
     }
-    .check(&region, &exit)?;
-    vcpu.supply_from(4, &[0x66, 0x77, 0x88]);
-    expect_halt(&vcpu.run()?)?;
-    check_eq!(vcpu.reg(Reg::Ax)?, 0x8877_6655_4433_2211, "value");
+    .check(&test.region, &exit)?;
+    test.vcpu.supply_from(4, &[0x66, 0x77, 0x88]);
+    expect_halt(&test.vcpu.run()?)?;
+    check_eq!(test.vcpu.reg(Reg::Ax)?, 0x8877_6655_4433_2211, "value");
     Ok(())
 }
 
 /// The first half is complete, and stays so.
 fn second_half_over_a_page(_: &Context) -> Result<()> {
     let program = write_once(Width::Quad, MMIO + 0xffc, 0x8877_6655_4433_2211);
-    let Scene {
-        region,
-        mut vcpu,
-        mut device,
-        ..
-    } = scene(Transport::Stream, &program, |end| mmio(MMIO, 0x2000, end))?;
-    let (exit, ()) = while_running(&mut vcpu, |_| {
-        let first = device.command()?;
+    let mut test = scene(Transport::Stream, &program, |end| mmio(MMIO, 0x2000, end))?;
+    let (exit, ()) = while_running(&mut test.vcpu, |_| {
+        let first = test.device.command()?;
         ensure!(
             first.offset == 0xffc,
             "first half at offset {:#x}",
             first.offset
         );
-        device.reply(0)?;
-        let second = device.command()?;
+        test.device.reply(0)?;
+        let second = test.device.command()?;
         ensure!(
             second.offset == 0x1000,
             "second half at offset {:#x}",
             second.offset
         );
-        drop(device);
+        drop(test.device);
         Ok(())
     })?;
     let data = 0x8877_6655u32.to_le_bytes().to_vec();
@@ -404,6 +366,6 @@ fn second_half_over_a_page(_: &Context) -> Result<()> {
         sent: true,
         ..READ
     }
-    .check(&region, &exit)?;
-    expect_halt(&vcpu.run()?)
+    .check(&test.region, &exit)?;
+    expect_halt(&test.vcpu.run()?)
 }

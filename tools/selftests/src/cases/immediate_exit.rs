@@ -12,7 +12,7 @@ use crate::channel::{self, DeviceEnd, Transport, FILES, TRANSPORTS};
 use crate::check::check_eq;
 use crate::guest::{expect_halt, posted_command, read_command, read_once, write_once};
 use crate::region::{mmio, page, posted, set, MMIO};
-use crate::scene::{scene, Scene};
+use crate::scene::scene;
 use crate::stage::{play_to_the_end, while_running, Signals};
 use crate::suite::{tests, Context};
 
@@ -29,20 +29,18 @@ tests!(
 
 fn sends_nothing_new(_: &Context) -> Result<()> {
     let program = read_once(Width::Long, MMIO);
-    let Scene {
-        mut vcpu,
-        mut device,
-        ..
-    } = scene(Transport::Seqpacket, &program, |end| page(end))?;
-    vcpu.set_immediate_exit(true);
+    let mut test = scene(Transport::Seqpacket, &program, |end| page(end))?;
+    test.vcpu.set_immediate_exit(true);
     check_eq!(
-        vcpu.run()?,
+        test.vcpu.run()?,
         Exit::Interrupted,
         "KVM_RUN with immediate_exit"
     );
-    check_eq!(device.has_command()?, false, "a command was sent");
-    vcpu.set_immediate_exit(false);
-    let log = play_to_the_end(&mut vcpu, &mut device, Signals::None, |_| Ok(VALUE))?;
+    check_eq!(test.device.has_command()?, false, "a command was sent");
+    test.vcpu.set_immediate_exit(false);
+    let log = play_to_the_end(&mut test.vcpu, &mut test.device, Signals::None, |_| {
+        Ok(VALUE)
+    })?;
     check_eq!(log, [read_command(Width::Long, 0)], "commands");
     Ok(())
 }
@@ -50,26 +48,22 @@ fn sends_nothing_new(_: &Context) -> Result<()> {
 /// A vCPU whose command the device has read and not answered, back in userspace.
 fn interrupted_read(transport: Transport) -> Result<(Vcpu, DeviceEnd)> {
     let program = read_once(Width::Long, MMIO);
-    let Scene {
-        mut vcpu,
-        mut device,
-        ..
-    } = scene(transport, &program, page)?;
-    let kicker = Kicker::for_this_thread(&vcpu)?;
+    let mut test = scene(transport, &program, page)?;
+    let kicker = Kicker::for_this_thread(&test.vcpu)?;
     thread::scope(|scope| {
         let server = scope.spawn(|| {
-            let command = device.command();
+            let command = test.device.command();
             kicker.kick();
             command
         });
-        check_eq!(vcpu.run()?, Exit::Interrupted, "exit");
+        check_eq!(test.vcpu.run()?, Exit::Interrupted, "exit");
         let command = server
             .join()
             .map_err(|_| anyhow::anyhow!("the device panicked"))??;
         check_eq!(command, read_command(Width::Long, 0), "command");
         Ok::<_, anyhow::Error>(())
     })?;
-    Ok((vcpu, device))
+    Ok((test.vcpu, test.device))
 }
 
 fn leaves_a_pending_reply(_: &Context) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::guest::{
     counting_writes, expect_halt, mmio_read, mmio_write, posted_command, MMIO_WIDTHS, PORT_WIDTHS,
 };
 use crate::region::{mmio, pio, posted, MMIO, PORT};
-use crate::scene::{scene, Scene};
+use crate::scene::scene;
 use crate::stage::with_device;
 use crate::suite::{tests, Context};
 
@@ -31,12 +31,8 @@ fn writes_keep_their_order(_: &Context) -> Result<()> {
     const COUNT: u32 = 500;
     for transport in TRANSPORTS {
         let program = counting_writes(Width::Quad, MMIO, COUNT);
-        let Scene {
-            mut vcpu,
-            mut device,
-            ..
-        } = scene(transport, &program, |end| posted(mmio(MMIO, SIZE, end)))?;
-        let log = commands(&mut vcpu, &mut device)?;
+        let mut test = scene(transport, &program, |end| posted(mmio(MMIO, SIZE, end)))?;
+        let log = commands(&mut test.vcpu, &mut test.device)?;
         let want: Vec<_> = (1..=COUNT)
             .map(|value| posted_command(Width::Quad, 0, value.into()))
             .collect();
@@ -52,16 +48,12 @@ fn writes_to_ports(_: &Context) -> Result<()> {
         body.port_out(Width::Long).add_imm(Reg::Ax, 1);
     });
     program.halt();
-    let Scene {
-        mut vcpu,
-        mut device,
-        ..
-    } = scene(Transport::Stream, &program, |end| posted(pio(PORT, 4, end)))?;
+    let mut test = scene(Transport::Stream, &program, |end| posted(pio(PORT, 4, end)))?;
     // Nobody answers, and nobody has to: the guest ends before the device reads.
-    expect_halt(&vcpu.run()?)?;
+    expect_halt(&test.vcpu.run()?)?;
     for value in 0..3 {
         check_eq!(
-            device.command()?,
+            test.device.command()?,
             posted_command(Width::Long, 0, value),
             "command"
         );
@@ -84,20 +76,16 @@ fn doorbell(_: &Context) -> Result<()> {
         .add_imm(Reg::Bx, -4)
         .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
         .halt();
-    let Scene {
-        mut vcpu,
-        mut device,
-        ..
-    } = scene(Transport::Seqpacket, &program, |end| {
+    let mut test = scene(Transport::Seqpacket, &program, |end| {
         posted(mmio(bell, 0, end))
     })?;
     let (exits, log) = with_device(
-        &mut device,
+        &mut test.device,
         |_| Ok(0),
         || {
-            let read = vcpu.run()?;
-            vcpu.supply(&0u32.to_le_bytes());
-            Ok([read, vcpu.run()?, vcpu.run()?, vcpu.run()?])
+            let read = test.vcpu.run()?;
+            test.vcpu.supply(&0u32.to_le_bytes());
+            Ok([read, test.vcpu.run()?, test.vcpu.run()?, test.vcpu.run()?])
         },
     )?;
     let want = [
@@ -122,11 +110,7 @@ fn doorbell_on_a_port(_: &Context) -> Result<()> {
         program.port_out(width);
     }
     program.port_in(Width::Byte).halt();
-    let Scene {
-        mut vcpu,
-        mut device,
-        ..
-    } = scene(Transport::Seqpacket, &program, |end| {
+    let mut test = scene(Transport::Seqpacket, &program, |end| {
         posted(pio(PORT, 0, end))
     })?;
     let read = Access::PortIn {
@@ -134,7 +118,11 @@ fn doorbell_on_a_port(_: &Context) -> Result<()> {
         size: 1,
         count: 1,
     };
-    let (exits, log) = with_device(&mut device, |_| Ok(0), || Ok([vcpu.run()?, vcpu.run()?]))?;
+    let (exits, log) = with_device(
+        &mut test.device,
+        |_| Ok(0),
+        || Ok([test.vcpu.run()?, test.vcpu.run()?]),
+    )?;
     check_eq!(
         exits,
         [Exit::Access(read), Exit::Halt],

@@ -17,7 +17,7 @@ use crate::guest::{
     write_command,
 };
 use crate::region::{page, posted, MMIO};
-use crate::scene::{scene, Scene};
+use crate::scene::scene;
 use crate::stage::{or_die, play_to_the_end, with_device, Signals};
 use crate::suite::{tests, Context};
 use crate::tasks;
@@ -143,11 +143,7 @@ fn posted_writes_to_a_full_channel_in_a_storm(_: &Context) -> Result<()> {
     tasks::stay_on_one_cpu()?;
     for transport in TRANSPORTS {
         let program = counting_writes(Width::Long, MMIO, COUNT);
-        let Scene {
-            mut vcpu,
-            mut device,
-            ..
-        } = scene(transport, &program, |end| posted(page(end)))?;
+        let mut test = scene(transport, &program, |end| posted(page(end)))?;
         let (interrupted, interruptions) = mpsc::channel();
         let vcpu_thread = tasks::this_thread();
         let mut seen = 0;
@@ -160,7 +156,9 @@ fn posted_writes_to_a_full_channel_in_a_storm(_: &Context) -> Result<()> {
             }
             Ok(0)
         };
-        let ((), log) = with_device(&mut device, slow, || run_in_storm(&mut vcpu, &interrupted))?;
+        let ((), log) = with_device(&mut test.device, slow, || {
+            run_in_storm(&mut test.vcpu, &interrupted)
+        })?;
         let write = |value: u32| posted_command(Width::Long, 0, value.into());
         check_eq!(
             log,
@@ -174,19 +172,24 @@ fn posted_writes_to_a_full_channel_in_a_storm(_: &Context) -> Result<()> {
 fn every_wait_interrupted(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         let program = sum_of_reads(Width::Long, MMIO, 100);
-        let Scene {
-            mut vcpu,
-            mut device,
-            ..
-        } = scene(transport, &program, page)?;
+        let mut test = scene(transport, &program, page)?;
         let mut n = 0;
         let answer = |_: &_| {
             n += 1;
             Ok(n)
         };
-        let log = play_to_the_end(&mut vcpu, &mut device, Signals::EachCommand, answer)?;
+        let log = play_to_the_end(
+            &mut test.vcpu,
+            &mut test.device,
+            Signals::EachCommand,
+            answer,
+        )?;
         check_eq!(log.len(), 100, "commands, {transport:?}");
-        check_eq!(vcpu.reg(Reg::Si)?, 5050, "sum of the values, {transport:?}");
+        check_eq!(
+            test.vcpu.reg(Reg::Si)?,
+            5050,
+            "sum of the values, {transport:?}"
+        );
     }
     Ok(())
 }
@@ -195,22 +198,18 @@ fn every_wait_interrupted(_: &Context) -> Result<()> {
 fn interrupted_between_halves_of_a_reply(_: &Context) -> Result<()> {
     for transport in [Transport::Stream, Transport::Pipes] {
         let program = read_once(Width::Long, MMIO);
-        let Scene {
-            mut vcpu,
-            mut device,
-            ..
-        } = scene(transport, &program, page)?;
-        let kicker = Kicker::for_this_thread(&vcpu)?;
+        let mut test = scene(transport, &program, page)?;
+        let kicker = Kicker::for_this_thread(&test.vcpu)?;
         let vcpu_thread = tasks::this_thread();
         let (interrupted, interruptions) = mpsc::channel();
         thread::scope(|scope| {
             scope.spawn(move || {
                 or_die((|| {
-                    device.command()?;
+                    test.device.command()?;
                     let mut reply = [0; FRAME_SIZE];
                     reply[..8].copy_from_slice(&VALUE.to_le_bytes());
                     for part in [&reply[..3], &reply[3..16], &reply[16..]] {
-                        device.send(part)?;
+                        test.device.send(part)?;
                         if part.len() < 16 {
                             tasks::wait_in_kvm_run(vcpu_thread)?;
                             kicker.kick();
@@ -221,13 +220,13 @@ fn interrupted_between_halves_of_a_reply(_: &Context) -> Result<()> {
                 })())
             });
             loop {
-                match vcpu.run()? {
+                match test.vcpu.run()? {
                     Exit::Interrupted => interrupted.send(())?,
                     exit => return expect_halt(&exit),
                 }
             }
         })?;
-        check_eq!(vcpu.reg(Reg::Ax)?, VALUE, "value, {transport:?}");
+        check_eq!(test.vcpu.reg(Reg::Ax)?, VALUE, "value, {transport:?}");
     }
     Ok(())
 }
@@ -236,27 +235,23 @@ fn interrupted_between_halves_of_a_reply(_: &Context) -> Result<()> {
 fn restarting_handler_still_gives_eintr(_: &Context) -> Result<()> {
     tasks::handle_sigusr2()?;
     let program = read_once(Width::Long, MMIO);
-    let Scene {
-        mut vcpu,
-        mut device,
-        ..
-    } = scene(Transport::Seqpacket, &program, |end| page(end))?;
+    let mut test = scene(Transport::Seqpacket, &program, |end| page(end))?;
     let vcpu_thread = tasks::this_thread();
     let (interrupted, interruptions) = mpsc::channel();
     thread::scope(|scope| {
         scope.spawn(move || {
             or_die((|| {
-                device.command()?;
+                test.device.command()?;
                 tasks::wait_in_kvm_run(vcpu_thread)?;
                 tasks::send_sigusr2(vcpu_thread);
                 interruptions.recv().context("the vCPU is gone")?;
-                device.reply(VALUE)
+                test.device.reply(VALUE)
             })())
         });
-        check_eq!(vcpu.run()?, Exit::Interrupted, "exit");
+        check_eq!(test.vcpu.run()?, Exit::Interrupted, "exit");
         interrupted.send(())?;
-        expect_halt(&vcpu.run()?)
+        expect_halt(&test.vcpu.run()?)
     })?;
-    check_eq!(vcpu.reg(Reg::Ax)?, VALUE, "value");
+    check_eq!(test.vcpu.reg(Reg::Ax)?, VALUE, "value");
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::check::check_eq;
 use crate::expect::Expected;
 use crate::guest::{expect_halt, posted_command, read_command, write_command, PORT_WIDTHS};
 use crate::region::{pio, posted, PORT};
-use crate::scene::{scene, Scene};
+use crate::scene::scene;
 use crate::stage::{while_running, Signals, SIGNALS};
 use crate::suite::{tests, Context};
 use crate::tasks;
@@ -179,14 +179,9 @@ fn for_each_death(check: fn(Transport, Width) -> Result<()>) -> Result<()> {
 fn ins_from_a_dying_device(_: &Context) -> Result<()> {
     for_each_death(|transport, width| {
         let program = ins_program(width, PORT, ALL);
-        let Scene {
-            machine,
-            region,
-            mut vcpu,
-            device,
-        } = scene(transport, &program, |end| pio(PORT, 8, end))?;
+        let mut test = scene(transport, &program, |end| pio(PORT, 8, end))?;
         let size = width.bytes();
-        let (exit, ()) = while_running(&mut vcpu, |_| short_life(device))?;
+        let (exit, ()) = while_running(&mut test.vcpu, |_| short_life(test.device))?;
         Expected {
             access: Access::PortIn {
                 port: PORT,
@@ -200,11 +195,12 @@ fn ins_from_a_dying_device(_: &Context) -> Result<()> {
             error: libc::EPIPE,
             sent: true,
         }
-        .check(&region, &exit)?;
-        vcpu.supply_from(ALIVE as usize * size, &elements(width, ALIVE + 1..=ALL));
-        expect_halt(&vcpu.run()?)?;
+        .check(&test.region, &exit)?;
+        test.vcpu
+            .supply_from(ALIVE as usize * size, &elements(width, ALIVE + 1..=ALL));
+        expect_halt(&test.vcpu.run()?)?;
         let want = elements(width, 1..=ALL);
-        check_eq!(machine.ram().read(ram::DATA, want.len())?, want, "RAM");
+        check_eq!(test.machine.ram().read(ram::DATA, want.len())?, want, "RAM");
         Ok(())
     })
 }
@@ -212,15 +208,12 @@ fn ins_from_a_dying_device(_: &Context) -> Result<()> {
 fn outs_to_a_dying_device(_: &Context) -> Result<()> {
     for_each_death(|transport, width| {
         let program = outs_program(width, PORT, ALL);
-        let Scene {
-            machine,
-            region,
-            mut vcpu,
-            device,
-        } = scene(transport, &program, |end| pio(PORT, 8, end))?;
-        machine.ram().write(ram::DATA, &elements(width, 1..=ALL))?;
-        let (first, ()) = while_running(&mut vcpu, |_| short_life(device))?;
-        let rest = finish_outs(&mut vcpu, &region, width, first)?;
+        let mut test = scene(transport, &program, |end| pio(PORT, 8, end))?;
+        test.machine
+            .ram()
+            .write(ram::DATA, &elements(width, 1..=ALL))?;
+        let (first, ()) = while_running(&mut test.vcpu, |_| short_life(test.device))?;
+        let rest = finish_outs(&mut test.vcpu, &test.region, width, first)?;
         let want = elements(width, ALIVE + 1..=ALL);
         check_eq!(rest, want, "what was left to the VMM");
         Ok(())

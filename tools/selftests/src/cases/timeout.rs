@@ -88,25 +88,20 @@ fn expect_given_up(vcpu: &mut Vcpu, region: &KvmIoregion, want: &Expected) -> Re
 
 fn read_is_given_up(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let Scene {
-            region,
-            mut vcpu,
-            mut device,
-            ..
-        } = reader(transport, 2)?;
+        let mut test = reader(transport, 2)?;
         for value in [7u32, 8] {
-            expect_given_up(&mut vcpu, &region, &given_up_read())
+            expect_given_up(&mut test.vcpu, &test.region, &given_up_read())
                 .with_context(|| format!("{transport:?}"))?;
             check_eq!(
-                device.command()?,
+                test.device.command()?,
                 read_command(Width::Long, OFFSET),
                 "command"
             );
-            vcpu.supply(&value.to_le_bytes());
+            test.vcpu.supply(&value.to_le_bytes());
         }
-        expect_halt(&vcpu.run()?)?;
-        check_eq!(vcpu.reg(Reg::Si)?, 15, "sum of what the VMM supplied");
-        check_eq!(device.has_command()?, false, "a command");
+        expect_halt(&test.vcpu.run()?)?;
+        check_eq!(test.vcpu.reg(Reg::Si)?, 15, "sum of what the VMM supplied");
+        check_eq!(test.device.has_command()?, false, "a command");
     }
     Ok(())
 }
@@ -114,12 +109,7 @@ fn read_is_given_up(_: &Context) -> Result<()> {
 fn write_is_given_up(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         let program = write_once(Width::Word, MMIO + OFFSET, 0x0102);
-        let Scene {
-            region,
-            mut vcpu,
-            device: _device,
-            ..
-        } = scene(transport, &program, |end| limited(page(end), TIMEOUT))?;
+        let mut test = scene(transport, &program, |end| limited(page(end), TIMEOUT))?;
         let want = Expected {
             access: Access::MmioWrite {
                 address: MMIO + OFFSET,
@@ -129,8 +119,9 @@ fn write_is_given_up(_: &Context) -> Result<()> {
             data: 0x0102,
             ..given_up_read()
         };
-        expect_given_up(&mut vcpu, &region, &want).with_context(|| format!("{transport:?}"))?;
-        expect_halt(&vcpu.run()?)?;
+        expect_given_up(&mut test.vcpu, &test.region, &want)
+            .with_context(|| format!("{transport:?}"))?;
+        expect_halt(&test.vcpu.run()?)?;
     }
     Ok(())
 }
@@ -153,19 +144,14 @@ fn port_read(count: usize, done: u32) -> Expected {
 fn port_read_is_given_up(_: &Context) -> Result<()> {
     let program = Script::new(Bus::Pio).read(Width::Byte, 0).end();
     for transport in TRANSPORTS {
-        let Scene {
-            machine,
-            region,
-            mut vcpu,
-            device: _device,
-        } = scene(transport, &program, |end| {
+        let mut test = scene(transport, &program, |end| {
             limited(pio(PORT, 8, end), TIMEOUT)
         })?;
-        expect_given_up(&mut vcpu, &region, &port_read(1, 0))
+        expect_given_up(&mut test.vcpu, &test.region, &port_read(1, 0))
             .with_context(|| format!("{transport:?}"))?;
-        vcpu.supply(&[0x5a]);
-        expect_halt(&vcpu.run()?)?;
-        check_eq!(values(&machine, 1)?, [0x5a], "value, {transport:?}");
+        test.vcpu.supply(&[0x5a]);
+        expect_halt(&test.vcpu.run()?)?;
+        check_eq!(values(&test.machine, 1)?, [0x5a], "value, {transport:?}");
     }
     Ok(())
 }
@@ -179,26 +165,25 @@ fn string_input_is_given_up(_: &Context) -> Result<()> {
         .mov(Reg::Di, ram::DATA);
     program.rep_ins(Width::Byte).halt();
     for transport in TRANSPORTS {
-        let Scene {
-            machine,
-            region,
-            mut vcpu,
-            mut device,
-        } = scene(transport, &program, |end| {
+        let mut test = scene(transport, &program, |end| {
             limited(pio(PORT, 8, end), TIMEOUT)
         })?;
-        let (exit, ()) = while_running(&mut vcpu, |_| {
+        let (exit, ()) = while_running(&mut test.vcpu, |_| {
             for n in 1..=3 {
-                device.command()?;
-                device.reply(n)?;
+                test.device.command()?;
+                test.device.reply(n)?;
             }
-            device.command().map(drop)
+            test.device.command().map(drop)
         })?;
-        port_read(5, 3).check(&region, &exit)?;
-        vcpu.supply_from(3, &[4, 5]);
-        expect_halt(&vcpu.run()?)?;
+        port_read(5, 3).check(&test.region, &exit)?;
+        test.vcpu.supply_from(3, &[4, 5]);
+        expect_halt(&test.vcpu.run()?)?;
         let want = [1, 2, 3, 4, 5];
-        check_eq!(machine.ram().read(ram::DATA, 5)?, want, "{transport:?}");
+        check_eq!(
+            test.machine.ram().read(ram::DATA, 5)?,
+            want,
+            "{transport:?}"
+        );
     }
     Ok(())
 }
@@ -206,14 +191,9 @@ fn string_input_is_given_up(_: &Context) -> Result<()> {
 /// Each brings the vCPU to userspace and back, many times in the time that the device has.
 fn signals_do_not_put_it_off(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let Scene {
-            region,
-            mut vcpu,
-            device: _device,
-            ..
-        } = reader(transport, 1)?;
-        let _storm = Storm::start(Kicker::for_this_thread(&vcpu)?, TIMEOUT / 20)?;
-        expect_given_up(&mut vcpu, &region, &given_up_read())
+        let mut test = reader(transport, 1)?;
+        let _storm = Storm::start(Kicker::for_this_thread(&test.vcpu)?, TIMEOUT / 20)?;
+        expect_given_up(&mut test.vcpu, &test.region, &given_up_read())
             .with_context(|| format!("{transport:?}"))?;
     }
     Ok(())
@@ -222,28 +202,23 @@ fn signals_do_not_put_it_off(_: &Context) -> Result<()> {
 /// A VMM that only looks learns of it, too.
 fn immediate_exit_does_not_put_it_off(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let Scene {
-            region,
-            mut vcpu,
-            mut device,
-            ..
-        } = reader(transport, 1)?;
-        let (exit, ()) = while_running(&mut vcpu, |running| {
-            device.command()?;
+        let mut test = reader(transport, 1)?;
+        let (exit, ()) = while_running(&mut test.vcpu, |running| {
+            test.device.command()?;
             running.kick();
             Ok(())
         })?;
         check_eq!(exit, Exit::Interrupted, "exit");
-        vcpu.set_immediate_exit(true);
+        test.vcpu.set_immediate_exit(true);
         let start = Instant::now();
         let exit = loop {
-            match vcpu.run()? {
+            match test.vcpu.run()? {
                 Exit::Interrupted if start.elapsed() < AGES => {}
                 exit => break exit,
             }
         };
         given_up_read()
-            .check(&region, &exit)
+            .check(&test.region, &exit)
             .with_context(|| format!("{transport:?}"))?;
     }
     Ok(())
@@ -254,16 +229,16 @@ fn long_ones_do_not_strike_early(_: &Context) -> Result<()> {
     for timeout_ms in [60_000, 1 << 31, u32::MAX] {
         for transport in TRANSPORTS {
             let program = sum_of_reads(Width::Long, MMIO, 20);
-            let Scene {
-                mut vcpu,
-                mut device,
-                ..
-            } = scene(transport, &program, |end: &KvmEnd| KvmIoregion {
+            let mut test = scene(transport, &program, |end: &KvmEnd| KvmIoregion {
                 timeout_ms,
                 ..page(end)
             })?;
-            let ((), log) = with_device(&mut device, |_| Ok(1), || expect_halt(&vcpu.run()?))
-                .with_context(|| format!("{timeout_ms} ms, {transport:?}"))?;
+            let ((), log) = with_device(
+                &mut test.device,
+                |_| Ok(1),
+                || expect_halt(&test.vcpu.run()?),
+            )
+            .with_context(|| format!("{timeout_ms} ms, {transport:?}"))?;
             check_eq!(log.len(), 20, "commands");
         }
     }
@@ -274,23 +249,18 @@ fn long_ones_do_not_strike_early(_: &Context) -> Result<()> {
 fn dead_device_is_no_hung_device(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
         let program = sum_of_reads(Width::Long, MMIO + OFFSET, 1);
-        let Scene {
-            region,
-            mut vcpu,
-            mut device,
-            ..
-        } = scene(transport, &program, |end| limited(page(end), 10 * AGES))?;
-        let (exit, ()) = while_running(&mut vcpu, |running| {
-            device.command()?;
+        let mut test = scene(transport, &program, |end| limited(page(end), 10 * AGES))?;
+        let (exit, ()) = while_running(&mut test.vcpu, |running| {
+            test.device.command()?;
             running.wait_until_asleep()?;
-            drop(device);
+            drop(test.device);
             Ok(())
         })?;
         Expected {
             error: EPIPE,
             ..given_up_read()
         }
-        .check(&region, &exit)
+        .check(&test.region, &exit)
         .with_context(|| format!("{transport:?}"))?;
     }
     Ok(())

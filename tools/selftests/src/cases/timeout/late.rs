@@ -16,7 +16,7 @@ use crate::check::check_eq;
 use crate::guest::{expect_halt, sum_of_reads};
 use crate::random::Random;
 use crate::region::{mmio, MMIO};
-use crate::scene::{scene, Scene};
+use crate::scene::scene;
 use crate::script::{values, Bus, Script};
 use crate::stage::{play, while_running, with_device, Signals};
 use crate::suite::{tests, Context};
@@ -36,22 +36,17 @@ tests!(
 /// The second read waits when the first one's answer comes, and is not taken in by it.
 fn late_answer_is_dropped(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let Scene {
-            region,
-            mut vcpu,
-            mut device,
-            ..
-        } = reader(transport, 2)?;
-        expect_given_up(&mut vcpu, &region, &given_up_read())?;
-        vcpu.supply(&7u32.to_le_bytes());
-        let (exit, ()) = while_running(&mut vcpu, |_| {
-            device.command()?;
-            device.command()?;
-            device.reply(0xdead)?;
-            device.reply(0x600d)
+        let mut test = reader(transport, 2)?;
+        expect_given_up(&mut test.vcpu, &test.region, &given_up_read())?;
+        test.vcpu.supply(&7u32.to_le_bytes());
+        let (exit, ()) = while_running(&mut test.vcpu, |_| {
+            test.device.command()?;
+            test.device.command()?;
+            test.device.reply(0xdead)?;
+            test.device.reply(0x600d)
         })?;
         expect_halt(&exit).with_context(|| format!("{transport:?}"))?;
-        check_eq!(vcpu.reg(Reg::Si)?, 7 + 0x600d, "sum, {transport:?}");
+        check_eq!(test.vcpu.reg(Reg::Si)?, 7 + 0x600d, "sum, {transport:?}");
     }
     Ok(())
 }
@@ -59,26 +54,25 @@ fn late_answer_is_dropped(_: &Context) -> Result<()> {
 /// Nobody waits when it comes.
 fn answer_between_failure_and_next_access_is_dropped(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let Scene {
-            region,
-            mut vcpu,
-            mut device,
-            ..
-        } = reader(transport, 3)?;
-        expect_given_up(&mut vcpu, &region, &given_up_read())?;
-        device.command()?;
-        device.reply(0xdead)?;
-        vcpu.supply(&7u32.to_le_bytes());
+        let mut test = reader(transport, 3)?;
+        expect_given_up(&mut test.vcpu, &test.region, &given_up_read())?;
+        test.device.command()?;
+        test.device.reply(0xdead)?;
+        test.vcpu.supply(&7u32.to_le_bytes());
         let (exit, log) = play(
-            &mut vcpu,
-            &mut device,
+            &mut test.vcpu,
+            &mut test.device,
             Signals::None,
             |_| Ok(0x600d),
             |driver| driver.run(),
         )?;
         expect_halt(&exit).with_context(|| format!("{transport:?}"))?;
         check_eq!(log.len(), 2, "commands after the failure");
-        check_eq!(vcpu.reg(Reg::Si)?, 7 + 2 * 0x600d, "sum, {transport:?}");
+        check_eq!(
+            test.vcpu.reg(Reg::Si)?,
+            7 + 2 * 0x600d,
+            "sum, {transport:?}"
+        );
     }
     Ok(())
 }
@@ -87,24 +81,19 @@ fn answer_between_failure_and_next_access_is_dropped(_: &Context) -> Result<()> 
 fn several_late_answers_are_dropped(_: &Context) -> Result<()> {
     const LATE: u32 = 5;
     for transport in TRANSPORTS {
-        let Scene {
-            region,
-            mut vcpu,
-            mut device,
-            ..
-        } = reader(transport, LATE + 1)?;
+        let mut test = reader(transport, LATE + 1)?;
         for _ in 0..LATE {
-            expect_given_up(&mut vcpu, &region, &given_up_read())?;
-            vcpu.supply(&1u32.to_le_bytes());
+            expect_given_up(&mut test.vcpu, &test.region, &given_up_read())?;
+            test.vcpu.supply(&1u32.to_le_bytes());
         }
-        let (exit, ()) = while_running(&mut vcpu, |_| {
-            (0..=LATE).try_for_each(|_| device.command().map(drop))?;
-            (0..LATE).try_for_each(|_| device.reply(0xdead))?;
-            device.reply(0x600d)
+        let (exit, ()) = while_running(&mut test.vcpu, |_| {
+            (0..=LATE).try_for_each(|_| test.device.command().map(drop))?;
+            (0..LATE).try_for_each(|_| test.device.reply(0xdead))?;
+            test.device.reply(0x600d)
         })?;
         expect_halt(&exit).with_context(|| format!("{transport:?}"))?;
         let sum = u64::from(LATE) + 0x600d;
-        check_eq!(vcpu.reg(Reg::Si)?, sum, "sum, {transport:?}");
+        check_eq!(test.vcpu.reg(Reg::Si)?, sum, "sum, {transport:?}");
     }
     Ok(())
 }
@@ -112,22 +101,17 @@ fn several_late_answers_are_dropped(_: &Context) -> Result<()> {
 /// Of the vCPU that gave up, while another one waits; and of one that is gone.
 fn late_answer_is_not_another_vcpus(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let Scene {
-            machine,
-            region,
-            vcpu: mut hung,
-            mut device,
-        } = reader(transport, 1)?;
-        expect_given_up(&mut hung, &region, &given_up_read())?;
-        drop(hung);
-        let mut other = machine.add_vcpu(&sum_of_reads(Width::Long, MMIO, 2))?;
+        let mut test = reader(transport, 1)?;
+        expect_given_up(&mut test.vcpu, &test.region, &given_up_read())?;
+        drop(test.vcpu);
+        let mut other = test.machine.add_vcpu(&sum_of_reads(Width::Long, MMIO, 2))?;
         let (exit, ()) = while_running(&mut other, |_| {
-            device.command()?;
-            device.command()?;
-            device.reply(0xdead)?;
-            device.reply(0x600d)?;
-            device.command()?;
-            device.reply(1)
+            test.device.command()?;
+            test.device.command()?;
+            test.device.reply(0xdead)?;
+            test.device.reply(0x600d)?;
+            test.device.command()?;
+            test.device.reply(1)
         })?;
         expect_halt(&exit).with_context(|| format!("{transport:?}"))?;
         check_eq!(other.reg(Reg::Si)?, 0x600e, "sum, {transport:?}");
@@ -144,12 +128,7 @@ fn answers_about_when_it_strikes(_: &Context) -> Result<()> {
         let script = (0..COUNT).fold(Script::new(Bus::Mmio), |script, n| {
             script.read(Width::Long, 4 * n)
         });
-        let Scene {
-            machine,
-            mut vcpu,
-            mut device,
-            ..
-        } = scene(transport, &script.end(), |end| {
+        let mut test = scene(transport, &script.end(), |end| {
             limited(mmio(MMIO, 0x1000, end), SHORT)
         })?;
         let mut random = Random::new(11);
@@ -157,8 +136,9 @@ fn answers_about_when_it_strikes(_: &Context) -> Result<()> {
             thread::sleep(SHORT * (random.next() % 200) as u32 / 100);
             Ok(command.offset / 4 + 1)
         };
-        let (supplied, _) = with_device(&mut device, answer, || supply_failed(&mut vcpu))?;
-        let read = values(&machine, COUNT.into())?;
+        let (supplied, _) =
+            with_device(&mut test.device, answer, || supply_failed(&mut test.vcpu))?;
+        let read = values(&test.machine, COUNT.into())?;
         for (n, value) in (0..).zip(read) {
             let want = if supplied.contains(&n) { 0 } else { n + 1 };
             check_eq!(value, want, "read {n}, {transport:?}");

@@ -12,7 +12,6 @@ use crate::channel::{self, DeviceEnd, Transport, TRANSPORTS};
 use crate::check::check_eq;
 use crate::guest::{expect_halt, sum_of_reads};
 use crate::region::{mmio, set, MMIO};
-use crate::scene::Scene;
 use crate::stage::while_running;
 use crate::suite::{tests, Context};
 
@@ -29,19 +28,16 @@ tests!(
 /// At a region without a time-out, while another vCPU's device is given up again and again.
 fn without_one_a_vcpu_waits(_: &Context) -> Result<()> {
     for transport in TRANSPORTS {
-        let Scene {
-            machine,
-            region,
-            vcpu: mut hung,
-            device: _device,
-        } = reader(transport, 5)?;
-        let (end, mut slow) = channel::open_on(machine.fd(), transport)?;
-        set(machine.fd(), &mmio(MMIO + 0x1000, 0x1000, &end))?;
-        let mut patient = machine.add_vcpu(&sum_of_reads(Width::Long, MMIO + 0x1000, 1))?;
+        let mut test = reader(transport, 5)?;
+        let (end, mut slow) = channel::open_on(test.machine.fd(), transport)?;
+        set(test.machine.fd(), &mmio(MMIO + 0x1000, 0x1000, &end))?;
+        let mut patient = test
+            .machine
+            .add_vcpu(&sum_of_reads(Width::Long, MMIO + 0x1000, 1))?;
         let (exit, ()) = while_running(&mut patient, |running| {
             slow.command()?;
             for _ in 0..5 {
-                expect_given_up(&mut hung, &region, &given_up_read())?;
+                expect_given_up(&mut test.vcpu, &test.region, &given_up_read())?;
                 running.expect_waiting()?;
             }
             slow.reply(0x600d)
@@ -55,17 +51,14 @@ fn without_one_a_vcpu_waits(_: &Context) -> Result<()> {
 /// Answers to one vCPU are in time while another one's never come.
 fn other_vcpu_on_the_channel_goes_on(_: &Context) -> Result<()> {
     const COUNT: u32 = 50;
-    let Scene {
-        machine,
-        region,
-        vcpu: mut hung,
-        device,
-    } = reader(Transport::Ring, 1)?;
-    let DeviceEnd::Ring(mut device) = device else {
+    let mut test = reader(Transport::Ring, 1)?;
+    let DeviceEnd::Ring(mut device) = test.device else {
         bail!("not a ring");
     };
-    let mut served = machine.add_vcpu(&sum_of_reads(Width::Long, MMIO, COUNT))?;
-    let (exit, exit_of_served) = while_running(&mut hung, |hung| {
+    let mut served = test
+        .machine
+        .add_vcpu(&sum_of_reads(Width::Long, MMIO, COUNT))?;
+    let (exit, exit_of_served) = while_running(&mut test.vcpu, |hung| {
         device.next()?;
         hung.wait_until_asleep()?;
         let (exit, ()) = while_running(&mut served, |_| {
@@ -79,7 +72,7 @@ fn other_vcpu_on_the_channel_goes_on(_: &Context) -> Result<()> {
     })?;
     expect_halt(&exit_of_served)?;
     check_eq!(served.reg(Reg::Si)?, u64::from(3 * COUNT), "sum");
-    given_up_read().check(&region, &exit)
+    given_up_read().check(&test.region, &exit)
 }
 
 /// Two regions of one channel.
