@@ -6,6 +6,7 @@
 //!   and what it reads from `kvm_run` after `KVM_EXIT_IOREGIONFD_FAILURE`.
 //! - [`frame`] is the protocol between KVM and a device process: 32-byte commands one way,
 //!   32-byte replies the other.
+//! - [`run`] reads the description of an access in `kvm_run`.
 //!
 //! The kernel module and the companion compile these same files. There is no I/O here, no
 //! allocation and no unsafe code.
@@ -14,4 +15,5 @@
 #![forbid(unsafe_code)]
 
 pub mod frame;
+pub mod run;
 pub mod uapi;

@@ -2,12 +2,11 @@
 
 //! What `KVM_RUN` came back with, as plain values.
 
+use ioregion_wire::run::RunAccess;
 use ioregion_wire::uapi::{
-    KvmIoregionfdFailure, KVM_EXIT_IOREGIONFD_FAILURE, KVM_IOREGION_PIO, KVM_RUN_UNION_OFFSET,
+    KvmIoregionfdFailure, KVM_EXIT_IOREGIONFD_FAILURE, KVM_RUN_UNION_OFFSET,
 };
-use kvm_bindings::{
-    KVM_EXIT_HLT, KVM_EXIT_INTR, KVM_EXIT_IO, KVM_EXIT_IO_OUT, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN,
-};
+use kvm_bindings::{KVM_EXIT_HLT, KVM_EXIT_INTR, KVM_EXIT_IO, KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN};
 use zerocopy::FromBytes;
 
 /// A guest access that the VMM has to complete.
@@ -79,16 +78,6 @@ const IMMEDIATE_EXIT: usize = 1;
 const EXIT_REASON: usize = 8;
 /// Bytes of the union in `struct kvm_run`.
 const UNION_SIZE: usize = 256;
-/// `kvm_run.mmio`: phys_addr, data, len, is_write.
-const MMIO_DATA: usize = KVM_RUN_UNION_OFFSET + 8;
-const MMIO_LEN: usize = MMIO_DATA + 8;
-const MMIO_IS_WRITE: usize = MMIO_LEN + 4;
-/// `kvm_run.io`: direction, size, port, count, data_offset.
-const IO_DIRECTION: usize = KVM_RUN_UNION_OFFSET;
-const IO_SIZE: usize = IO_DIRECTION + 1;
-const IO_PORT: usize = IO_DIRECTION + 2;
-const IO_COUNT: usize = IO_DIRECTION + 4;
-const IO_DATA_OFFSET: usize = IO_DIRECTION + 8;
 
 /// The mapping of a vCPU's file descriptor: `struct kvm_run`, and the page of PIO data.
 ///
@@ -110,8 +99,8 @@ impl RunPage<'_> {
         match self.reason() {
             KVM_EXIT_HLT => Exit::Halt,
             KVM_EXIT_SHUTDOWN => Exit::Shutdown,
-            KVM_EXIT_MMIO => Exit::Access(self.mmio()),
-            KVM_EXIT_IO => Exit::Access(self.port()),
+            KVM_EXIT_MMIO => Exit::Access(self.access(RunAccess::mmio(&self.fields()))),
+            KVM_EXIT_IO => Exit::Access(self.access(RunAccess::pio(&self.fields()))),
             KVM_EXIT_IOREGIONFD_FAILURE => self.failure(),
             other => Exit::Other(other),
         }
@@ -119,12 +108,15 @@ impl RunPage<'_> {
 
     /// Where the data of the current read belongs.
     pub(crate) fn read_data(&mut self) -> Option<&mut [u8]> {
-        let (start, len) = match self.exit() {
-            Exit::Access(access) => self.read_place(&access)?,
-            Exit::Failure(failure) => self.read_place(&failure.access)?,
+        let access = match self.reason() {
+            KVM_EXIT_MMIO => RunAccess::mmio(&self.fields()),
+            KVM_EXIT_IO => RunAccess::pio(&self.fields()),
+            KVM_EXIT_IOREGIONFD_FAILURE => RunAccess::from(&self.details()?),
             _ => return None,
         };
-        self.0.get_mut(start..start + len)
+        let start = access.data_offset as usize;
+        let data = self.0.get_mut(start..)?.get_mut(..access.bytes() as usize);
+        data.filter(|_| !access.is_write)
     }
 
     pub(crate) fn scribble(&mut self, byte: u8) {
@@ -132,53 +124,44 @@ impl RunPage<'_> {
         self.0[KVM_RUN_UNION_OFFSET..KVM_RUN_UNION_OFFSET + UNION_SIZE].fill(byte);
     }
 
-    fn read_place(&self, access: &Access) -> Option<(usize, usize)> {
-        match *access {
-            Access::MmioRead { len, .. } => Some((MMIO_DATA, len)),
-            Access::PortIn { size, count, .. } => {
-                Some((self.u64(IO_DATA_OFFSET) as usize, size * count))
-            }
-            Access::MmioWrite { .. } | Access::PortOut { .. } => None,
-        }
+    /// The first bytes of what describes the exit.
+    fn fields(&self) -> [u8; 32] {
+        let mut fields = [0; 32];
+        fields.copy_from_slice(&self.0[KVM_RUN_UNION_OFFSET..KVM_RUN_UNION_OFFSET + 32]);
+        fields
     }
 
-    fn mmio(&self) -> Access {
-        let address = self.u64(KVM_RUN_UNION_OFFSET);
-        let len = self.u32(MMIO_LEN) as usize;
-        if self.0[MMIO_IS_WRITE] == 0 {
-            Access::MmioRead { address, len }
-        } else {
-            Access::MmioWrite {
+    fn details(&self) -> Option<KvmIoregionfdFailure> {
+        let union = &self.0[KVM_RUN_UNION_OFFSET..];
+        let (details, _) = KvmIoregionfdFailure::read_from_prefix(union).ok()?;
+        Some(details)
+    }
+
+    fn access(&self, access: RunAccess) -> Access {
+        let start = access.data_offset as usize;
+        let data = || self.0[start..start + access.bytes() as usize].to_vec();
+        let (address, port) = (access.address, access.address as u16);
+        let (size, count) = (access.size as usize, access.count as usize);
+        match (access.is_pio, access.is_write) {
+            (false, false) => Access::MmioRead { address, len: size },
+            (false, true) => Access::MmioWrite {
                 address,
-                data: self.0[MMIO_DATA..MMIO_DATA + len].to_vec(),
-            }
-        }
-    }
-
-    fn port(&self) -> Access {
-        let size = usize::from(self.0[IO_SIZE]);
-        let port = u16::from_ne_bytes([self.0[IO_PORT], self.0[IO_PORT + 1]]);
-        let count = self.u32(IO_COUNT) as usize;
-        if u32::from(self.0[IO_DIRECTION]) == KVM_EXIT_IO_OUT {
-            let start = self.u64(IO_DATA_OFFSET) as usize;
-            Access::PortOut {
+                data: data(),
+            },
+            (true, false) => Access::PortIn { port, size, count },
+            (true, true) => Access::PortOut {
                 port,
                 size,
-                data: self.0[start..start + size * count].to_vec(),
-            }
-        } else {
-            Access::PortIn { port, size, count }
+                data: data(),
+            },
         }
     }
 
     fn failure(&self) -> Exit {
-        let Ok((details, _)) =
-            KvmIoregionfdFailure::read_from_prefix(&self.0[KVM_RUN_UNION_OFFSET..])
-        else {
+        let Some(details) = self.details() else {
             return Exit::Other(KVM_EXIT_IOREGIONFD_FAILURE);
         };
-        let pio = details.flags & KVM_IOREGION_PIO != 0;
-        let access = if pio { self.port() } else { self.mmio() };
+        let access = self.access(RunAccess::from(&details));
         Exit::Failure(Box::new(Failure { access, details }))
     }
 
@@ -186,11 +169,5 @@ impl RunPage<'_> {
         let mut bytes = [0; 4];
         bytes.copy_from_slice(&self.0[at..at + 4]);
         u32::from_ne_bytes(bytes)
-    }
-
-    fn u64(&self, at: usize) -> u64 {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&self.0[at..at + 8]);
-        u64::from_ne_bytes(bytes)
     }
 }

@@ -6,13 +6,13 @@ use std::io;
 
 use ioregion_dispatch::pieces;
 use ioregion_wire::frame::{Operation, Width};
+use ioregion_wire::run::RunAccess;
 use ioregion_wire::uapi::{
-    KvmIoregionfdFailure, KVM_EXIT_IOREGIONFD_FAILURE, KVM_IOREGION_PIO, KVM_RUN_UNION_OFFSET,
+    KvmIoregionfdFailure, KVM_EXIT_IOREGIONFD_FAILURE, KVM_RUN_UNION_OFFSET,
 };
 use kvm_bindings::kvm_run;
 use kvm_ioctls::VcpuFd;
 use zerocopy::FromBytes;
-use zerocopy_derive::FromBytes;
 
 use super::Bus;
 
@@ -76,35 +76,6 @@ fn complete_in(
     Ok(())
 }
 
-/// `kvm_run.mmio`: physical address, 8 bytes of data, length, direction.
-#[derive(FromBytes)]
-#[repr(C)]
-struct Mmio {
-    address: u64,
-    data: [u8; 8],
-    len: u32,
-    is_write: u8,
-    _padding: [u8; 11],
-}
-
-/// Where `kvm_run.mmio.data` is.
-const MMIO_DATA_OFFSET: usize = KVM_RUN_UNION_OFFSET + 8;
-
-/// `kvm_run.io`.
-#[derive(FromBytes)]
-#[repr(C)]
-struct Pio {
-    direction: u8,
-    size: u8,
-    port: u16,
-    count: u32,
-    data_offset: u64,
-    _padding: [u8; 16],
-}
-
-/// `KVM_EXIT_IO_OUT`.
-const PIO_OUT: u8 = 1;
-
 /// The whole access; its first `failure.done` bytes are complete.
 struct FailedAccess {
     failure: KvmIoregionfdFailure,
@@ -132,36 +103,15 @@ impl FailedAccess {
         }
         let (failure, _) =
             KvmIoregionfdFailure::read_from_prefix(&run[KVM_RUN_UNION_OFFSET..]).ok()?;
-        if failure.flags & KVM_IOREGION_PIO != 0 {
-            Self::parse_pio(failure)
-        } else {
-            Self::parse_mmio(failure)
-        }
-    }
-
-    fn parse_mmio(failure: KvmIoregionfdFailure) -> Option<Self> {
-        let mmio = Mmio::read_from_bytes(&failure.access).ok()?;
+        let access = RunAccess::from(&failure);
         Some(Self {
             failure,
-            bus: Bus::Mmio,
-            address: mmio.address,
-            is_write: mmio.is_write != 0,
-            len: mmio.len as usize,
-            element: mmio.len as usize,
-            data_offset: MMIO_DATA_OFFSET,
-        })
-    }
-
-    fn parse_pio(failure: KvmIoregionfdFailure) -> Option<Self> {
-        let pio = Pio::read_from_bytes(&failure.access).ok()?;
-        Some(Self {
-            failure,
-            bus: Bus::Pio,
-            address: pio.port.into(),
-            is_write: pio.direction == PIO_OUT,
-            len: usize::from(pio.size).checked_mul(pio.count as usize)?,
-            element: pio.size.into(),
-            data_offset: usize::try_from(pio.data_offset).ok()?,
+            bus: if access.is_pio { Bus::Pio } else { Bus::Mmio },
+            address: access.address,
+            is_write: access.is_write,
+            len: usize::try_from(access.bytes()).ok()?,
+            element: access.size as usize,
+            data_offset: usize::try_from(access.data_offset).ok()?,
         })
     }
 

@@ -8,8 +8,12 @@ use kvm_bindings::{kvm_run__bindgen_ty_1__bindgen_ty_4, kvm_run__bindgen_ty_1__b
 use zerocopy::IntoBytes;
 
 use super::*;
+use ioregion_wire::uapi::KVM_IOREGION_PIO;
 
 type Seen = Vec<(Bus, u64, usize, Option<u64>)>;
+
+/// Where `kvm_run.mmio.data` is.
+const MMIO_DATA: usize = KVM_RUN_UNION_OFFSET + 8;
 
 /// A run page that says an access failed after `done` bytes.
 fn run(access: [u8; 32], flags: u32, done: u32) -> Vec<u8> {
@@ -66,17 +70,32 @@ fn the_layouts_are_kvms() {
     assert_eq!(offset_of!(kvm_run, exit_reason), 8);
     assert_eq!(offset_of!(kvm_run, __bindgen_anon_1), KVM_RUN_UNION_OFFSET);
     type KvmPio = kvm_run__bindgen_ty_1__bindgen_ty_4;
-    assert_eq!(offset_of!(KvmPio, size), offset_of!(Pio, size));
-    assert_eq!(offset_of!(KvmPio, port), offset_of!(Pio, port));
-    assert_eq!(offset_of!(KvmPio, count), offset_of!(Pio, count));
-    assert_eq!(
-        offset_of!(KvmPio, data_offset),
-        offset_of!(Pio, data_offset)
+    let mut fields = [0; 32];
+    fields[offset_of!(KvmPio, direction)] = 1;
+    fields[offset_of!(KvmPio, size)] = 2;
+    fields[offset_of!(KvmPio, port)] = 3;
+    fields[offset_of!(KvmPio, count)] = 4;
+    fields[offset_of!(KvmPio, data_offset)] = 5;
+    let access = RunAccess::pio(&fields);
+    let numbers = (
+        access.size,
+        access.address,
+        access.count,
+        access.data_offset,
     );
+    assert_eq!((access.is_write, numbers), (true, (2, 3, 4, 5)));
     type KvmMmio = kvm_run__bindgen_ty_1__bindgen_ty_6;
-    assert_eq!(offset_of!(KvmMmio, data), offset_of!(Mmio, data));
-    assert_eq!(offset_of!(KvmMmio, len), offset_of!(Mmio, len));
-    assert_eq!(offset_of!(KvmMmio, is_write), offset_of!(Mmio, is_write));
+    let mut fields = [0; 32];
+    fields[offset_of!(KvmMmio, phys_addr)] = 6;
+    fields[offset_of!(KvmMmio, len)] = 7;
+    fields[offset_of!(KvmMmio, is_write)] = 1;
+    let access = RunAccess::mmio(&fields);
+    let data_offset = KVM_RUN_UNION_OFFSET + offset_of!(KvmMmio, data);
+    let numbers = (access.address, access.size, access.data_offset);
+    assert_eq!(
+        (access.is_write, numbers),
+        (true, (6, 7, data_offset as u64))
+    );
 }
 
 #[test]
@@ -109,11 +128,7 @@ fn a_read_is_completed_in_place() {
         {
             *byte = value;
         }
-        assert_eq!(
-            run[MMIO_DATA_OFFSET..MMIO_DATA_OFFSET + 8],
-            data,
-            "{len}, {done}"
-        );
+        assert_eq!(run[MMIO_DATA..MMIO_DATA + 8], data, "{len}, {done}");
     }
 }
 
