@@ -128,4 +128,17 @@ impl Memory {
             .map(|word| word.fetch_or(bits, Ordering::SeqCst))
             .map_err(|_| Error::out_of_ram(address, size_of::<u64>()))
     }
+
+    /// Adds to 8 bytes that others may be changing. Returns what was there before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRam`], also when the address is not aligned.
+    pub fn add(&self, address: u64, value: u64) -> Result<u64> {
+        self.0
+            .as_volatile_slice()
+            .get_atomic_ref::<AtomicU64>(address as usize)
+            .map(|word| word.fetch_add(value, Ordering::SeqCst))
+            .map_err(|_| Error::out_of_ram(address, size_of::<u64>()))
+    }
 }
