@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kvm_bindings::{
-    kvm_mp_state, kvm_userspace_memory_region, KVM_MAX_CPUID_ENTRIES, KVM_MEM_READONLY,
-    KVM_MP_STATE_RUNNABLE,
+    kvm_irqchip, kvm_mp_state, kvm_userspace_memory_region, KVM_IRQCHIP_PIC_MASTER,
+    KVM_MAX_CPUID_ENTRIES, KVM_MEM_READONLY, KVM_MP_STATE_RUNNABLE,
 };
 use kvm_ioctls::{Kvm, VmFd};
 
@@ -79,6 +79,25 @@ impl Machine {
     /// The guest's RAM.
     pub fn ram(&self) -> &Arc<Memory> {
         &self.ram
+    }
+
+    /// The interrupts, a bit for each line, that the first PIC of [`Machine::with_irqchip`] has
+    /// been asked for and not delivered.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`], also when there is no PIC.
+    pub fn requested_interrupts(&self) -> Result<u8> {
+        let mut chip = kvm_irqchip {
+            chip_id: KVM_IRQCHIP_PIC_MASTER,
+            ..Default::default()
+        };
+        self.fd
+            .get_irqchip(&mut chip)
+            .map_err(Error::kvm("KVM_GET_IRQCHIP"))?;
+        // SAFETY: KVM has filled in the chip that was asked for, which is a PIC; and the member
+        // is plain data, for which all bytes are values.
+        Ok(unsafe { chip.chip.pic.irr })
     }
 
     /// Makes the RAM appear (once more) at a page-aligned address, as memory slot `slot`.

@@ -52,7 +52,11 @@ fn reply_of_wrong_length(_: &Context) -> Result<()> {
 
 /// A failure with EPROTO, whose SENT flag tells whether the device got `commands` commands or
 /// one more.
-fn check_unasked(exit: &Exit, region: &KvmIoregion, device: &mut DeviceEnd) -> Result<()> {
+pub(super) fn check_unasked(
+    exit: &Exit,
+    region: &KvmIoregion,
+    device: &mut DeviceEnd,
+) -> Result<()> {
     let Exit::Failure(failure) = exit else {
         bail!("got {exit:x?}, want a failure");
     };
@@ -145,7 +149,7 @@ fn nonblocking_later(_: &Context) -> Result<()> {
 /// However often the guest tries, and though the device could answer again.
 fn channel_stays_failed(_: &Context) -> Result<()> {
     let program = sum_of_reads(Width::Long, MMIO + OFFSET, 10);
-    let mut test = scene(Transport::Seqpacket, &program, |end| page(end))?;
+    let mut test = scene(Transport::Seqpacket, &program, page)?;
     let (exit, ()) = while_running(&mut test.vcpu, |_| {
         test.device.command()?;
         test.device.send(&[0xff; 5])

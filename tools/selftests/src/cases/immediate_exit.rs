@@ -29,7 +29,7 @@ tests!(
 
 fn sends_nothing_new(_: &Context) -> Result<()> {
     let program = read_once(Width::Long, MMIO);
-    let mut test = scene(Transport::Seqpacket, &program, |end| page(end))?;
+    let mut test = scene(Transport::Seqpacket, &program, page)?;
     test.vcpu.set_immediate_exit(true);
     check_eq!(
         test.vcpu.run()?,

@@ -235,7 +235,7 @@ fn interrupted_between_halves_of_a_reply(_: &Context) -> Result<()> {
 fn restarting_handler_still_gives_eintr(_: &Context) -> Result<()> {
     tasks::handle_sigusr2()?;
     let program = read_once(Width::Long, MMIO);
-    let mut test = scene(Transport::Seqpacket, &program, |end| page(end))?;
+    let mut test = scene(Transport::Seqpacket, &program, page)?;
     let vcpu_thread = tasks::this_thread();
     let (interrupted, interruptions) = mpsc::channel();
     thread::scope(|scope| {

@@ -5,15 +5,18 @@
 use std::os::fd::AsRawFd;
 
 use anyhow::{Context as _, Result};
-use rawguest::Width;
+use ioregion_wire::uapi::KvmIoregionChannel;
+use rawguest::{Access, Asm, Exit, Machine, Mem, Reg, Width};
 use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
 use super::{fixture, Fixture, CARRIERS, SIZE};
 use crate::cases::access::VALUE;
-use crate::channel::{Transport, TRANSPORTS};
+use crate::channel::{self, Transport, TRANSPORTS};
 use crate::check::check_eq;
 use crate::guest::{expect_halt, posted_command, read_command, write_command};
-use crate::rules::{doorbell, matching, NO_FD};
+use crate::region::{mmio, set, MMIO, PORT};
+use crate::ring::USUAL;
+use crate::rules::{self, doorbell, matching, NO_FD};
 use crate::script::{Bus, Script, BUSES};
 use crate::suite::{tests, Context};
 
@@ -30,6 +33,8 @@ tests!(
         closed_eventfd_still_rings,
         full_eventfd_holds_up_nobody,
         one_eventfd_for_two_doorbells,
+        eventfd_that_raises_an_interrupt,
+        vcpu_without_a_line_rings,
     ]
 );
 
@@ -230,5 +235,61 @@ fn one_eventfd_for_two_doorbells(_: &Context) -> Result<()> {
     let mut test = fixture(Transport::Seqpacket, Bus::Pio, SIZE, &rules, &program)?;
     test.expect_commands(&[], "two doorbells")?;
     check_eq!(rings(&event), 2, "eventfd");
+    Ok(())
+}
+
+/// The doorbell comes back to the guest as an interrupt, within KVM.
+fn eventfd_that_raises_an_interrupt(_: &Context) -> Result<()> {
+    const LINE: u32 = 5;
+    let machine = Machine::with_irqchip()?;
+    let (end, _device) = channel::open(Transport::Seqpacket)?;
+    let region = mmio(MMIO, SIZE, &end);
+    set(machine.fd(), &region)?;
+    let event = eventfd()?;
+    machine
+        .fd()
+        .register_irqfd(&event, LINE)
+        .context("KVM_IRQFD")?;
+    let rules = [doorbell(Width::Long, NOTIFY, event.as_raw_fd())];
+    rules::set(machine.fd(), &region, None, &rules)?;
+    let mut program = Asm::long();
+    program
+        .mov(Reg::Bx, MMIO + u64::from(NOTIFY))
+        .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
+        .mov(Reg::Dx, PORT.into())
+        .port_out(Width::Byte);
+    check_eq!(machine.requested_interrupts()?, 0, "interrupts before");
+    let mut vcpu = machine.add_vcpu(&program)?;
+    // With interrupt controllers in KVM, hlt is no exit.
+    let end = Access::PortOut {
+        port: PORT,
+        size: 1,
+        data: vec![0],
+    };
+    check_eq!(vcpu.run()?, Exit::Access(end), "exit");
+    check_eq!(
+        machine.requested_interrupts()?,
+        1 << LINE,
+        "interrupts after"
+    );
+    Ok(())
+}
+
+/// The channel has no completion line for it, and the eventfd needs none.
+fn vcpu_without_a_line_rings(_: &Context) -> Result<()> {
+    let machine = Machine::new()?;
+    let one = KvmIoregionChannel { vcpus: 1, ..USUAL };
+    let (end, mut device) = channel::open_ring(machine.fd(), &one)?;
+    let region = mmio(MMIO, SIZE, &end);
+    set(machine.fd(), &region)?;
+    let event = eventfd()?;
+    let rules = [doorbell(Width::Long, NOTIFY, event.as_raw_fd())];
+    rules::set(machine.fd(), &region, None, &rules)?;
+    let program = Script::new(Bus::Mmio).write(Width::Long, NOTIFY, 1).end();
+    let _first = machine.add_vcpu(&program)?;
+    let mut second = machine.add_vcpu(&program)?;
+    expect_halt(&second.run()?)?;
+    check_eq!(rings(&event), 1, "eventfd");
+    check_eq!(device.take()?, None, "access");
     Ok(())
 }
