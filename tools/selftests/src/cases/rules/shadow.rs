@@ -2,21 +2,19 @@
 
 //! Registers that the guest also reads without KVM: a read-only memory slot over the region.
 
-use std::sync::Arc;
-
 use anyhow::{ensure, Context as _, Result};
 use ioregion_wire::frame::{Command, Operation};
-use ioregion_wire::uapi::{KvmIoregion, KvmIoregionRule, KVM_IOREGION_RULE_WRITE};
-use rawguest::{Asm, Machine, Mem, Memory, Reg, Vcpu, Width};
+use ioregion_wire::uapi::{KvmIoregionRule, KVM_IOREGION_RULE_WRITE};
+use rawguest::{Asm, Mem, Reg, Width};
 use rustix::fs::{fallocate, FallocateFlags};
 
-use super::pattern_at;
+use super::{pattern_at, Fixture};
 use crate::cases::access::{self, VALUE};
-use crate::channel::{self, DeviceEnd, Transport, TRANSPORTS};
+use crate::channel::{Transport, TRANSPORTS};
 use crate::check::check_eq;
 use crate::guest::{expect_halt, mmio_write, write_command, MMIO_WIDTHS};
-use crate::region::{self, deassign, MMIO};
-use crate::rules::{self, plain, w1c};
+use crate::region::{deassign, MMIO};
+use crate::rules::{plain, w1c};
 use crate::script::{values, Bus, Script};
 use crate::stage::{while_running, with_device};
 use crate::suite::{tests, Context};
@@ -43,31 +41,11 @@ const PAGE: u64 = 0x1000;
 const STATUS: u32 = 0x60;
 const ACK: u32 = 0x64;
 
-struct Fixture {
-    machine: Machine,
-    region: KvmIoregion,
-    registers: Arc<Memory>,
-    device: DeviceEnd,
-    vcpu: Vcpu,
-}
-
+/// The registers of the region are a page of the guest's, too.
 fn fixture(transport: Transport, rules: &[KvmIoregionRule], program: &Asm) -> Result<Fixture> {
-    let machine = Machine::new()?;
-    let (end, device) = channel::open_on(machine.fd(), transport)?;
-    let region = region::mmio(MMIO, PAGE, &end);
-    region::set(machine.fd(), &region)?;
-    let registers = super::registers(PAGE)?;
-    machine.show_read_only(SLOT, MMIO, &registers)?;
-    if !rules.is_empty() {
-        rules::set(machine.fd(), &region, Some(&registers), rules).context("rules")?;
-    }
-    Ok(Fixture {
-        vcpu: machine.add_vcpu(program)?,
-        machine,
-        region,
-        registers,
-        device,
-    })
+    let test = super::fixture(transport, Bus::Mmio, PAGE, rules, program)?;
+    test.machine.show_read_only(SLOT, MMIO, &test.registers)?;
+    Ok(test)
 }
 
 /// Nobody plays the device, and none of the reads waits for it or comes to the VMM.
@@ -144,8 +122,7 @@ fn writes_reach_the_region(_: &Context) -> Result<()> {
             check_eq!(log, want, "commands, {what}");
             let old = pattern_at(STATUS, width.bytes());
             check_eq!(values(&test.machine, 1)?, [old], "value, {what}");
-            let page = test.registers.read(0, PAGE as usize)?;
-            check_eq!(page, super::pattern(PAGE as usize), "page, {what}");
+            test.expect_registers(&[], &what)?;
         }
     }
     Ok(())

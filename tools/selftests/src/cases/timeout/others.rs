@@ -4,14 +4,17 @@
 
 use std::time::Instant;
 
-use anyhow::{bail, Result};
+use anyhow::{bail, Context as _, Result};
+use ioregion_wire::uapi::KvmIoregionChannel;
 use rawguest::{Asm, Machine, Mem, Reg, Width};
 
+use super::room::no_room;
 use super::{expect_given_up, given_up_read, limited, reader, OFFSET, TIMEOUT};
-use crate::channel::{self, DeviceEnd, Transport, TRANSPORTS};
+use crate::channel::{self, DeviceEnd, KvmEnd, Transport, FILES, TRANSPORTS};
 use crate::check::check_eq;
-use crate::guest::{expect_halt, sum_of_reads};
-use crate::region::{mmio, set, MMIO};
+use crate::guest::{counting_writes, expect_halt, posted_command, sum_of_reads};
+use crate::region::{mmio, posted, set, MMIO};
+use crate::ring::USUAL;
 use crate::stage::while_running;
 use crate::suite::{tests, Context};
 
@@ -22,6 +25,8 @@ tests!(
         without_one_a_vcpu_waits,
         other_vcpu_on_the_channel_goes_on,
         each_region_has_its_own,
+        other_waiter_for_room_in_a_ring_goes_on,
+        other_waiter_for_room_in_a_file_goes_on,
     ]
 );
 
@@ -105,6 +110,66 @@ fn each_region_has_its_own(_: &Context) -> Result<()> {
         })?;
         expect_halt(&exit)?;
         check_eq!(vcpu.reg(Reg::Si)?, 0x600d, "value, {transport:?}");
+    }
+    Ok(())
+}
+
+/// A vCPU that gives up three writes, one after the other, at a region whose channel is full, and
+/// one that waits for room at a region of the same channel without a time-out: it gets room when
+/// there is some.
+fn other_waiter_for_room_goes_on(
+    machine: &Machine,
+    end: &KvmEnd,
+    make_room: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let region = limited(posted(mmio(MMIO, 0x1000, end)), TIMEOUT);
+    set(machine.fd(), &region)?;
+    set(machine.fd(), &posted(mmio(MMIO + 0x1000, 0x1000, end)))?;
+    let mut hasty = machine.add_vcpu(&counting_writes(Width::Long, MMIO, 3))?;
+    let mut patient = machine.add_vcpu(&counting_writes(Width::Long, MMIO + 0x1000, 1))?;
+    let (exit, ()) = while_running(&mut patient, |running| {
+        running.wait_until_asleep()?;
+        for value in 1..=3 {
+            expect_given_up(&mut hasty, &region, &no_room(value, 0))?;
+        }
+        running.wait_until_asleep()?;
+        running.expect_waiting()?;
+        make_room()
+    })?;
+    expect_halt(&exit)?;
+    expect_halt(&hasty.run()?)
+}
+
+fn other_waiter_for_room_in_a_ring_goes_on(_: &Context) -> Result<()> {
+    let machine = Machine::new()?;
+    let one = KvmIoregionChannel { slots: 1, ..USUAL };
+    let (end, mut device) = channel::open_ring(machine.fd(), &one)?;
+    let filler = posted(mmio(MMIO + 0x2000, 0x1000, &end));
+    set(machine.fd(), &filler)?;
+    let mut first = machine.add_vcpu(&counting_writes(Width::Long, MMIO + 0x2000, 1))?;
+    expect_halt(&first.run()?)?;
+    other_waiter_for_room_goes_on(&machine, &end, || {
+        device.take()?.context("the first write is missing")?;
+        device.make_room()
+    })?;
+    let access = device.take()?.context("the last write is missing")?;
+    check_eq!(access.vcpu, 2, "vCPU whose write there was room for");
+    check_eq!(device.take()?, None, "what follows it");
+    Ok(())
+}
+
+fn other_waiter_for_room_in_a_file_goes_on(_: &Context) -> Result<()> {
+    for transport in FILES {
+        let machine = Machine::new()?;
+        let (end, mut device) = channel::open(transport)?;
+        let junk = channel::fill(&end)?;
+        other_waiter_for_room_goes_on(&machine, &end, || {
+            (0..junk).try_for_each(|_| device.frame().map(drop))
+        })
+        .with_context(|| format!("{transport:?}"))?;
+        let want = posted_command(Width::Long, 0, 1);
+        check_eq!(device.command()?, want, "write there was room for");
+        check_eq!(device.has_command()?, false, "a command");
     }
     Ok(())
 }

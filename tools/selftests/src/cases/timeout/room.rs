@@ -23,7 +23,7 @@ tests!(
 );
 
 /// A write of 4 bytes that found no room.
-fn no_room(value: u32, offset: u64) -> Expected {
+pub(super) fn no_room(value: u32, offset: u64) -> Expected {
     Expected {
         access: Access::MmioWrite {
             address: MMIO + offset,
