@@ -6,6 +6,7 @@ pub(super) mod late;
 pub(super) mod others;
 pub(super) mod room;
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context as _, Result};
@@ -34,6 +35,7 @@ tests!(
         string_input_is_given_up,
         signals_do_not_put_it_off,
         immediate_exit_does_not_put_it_off,
+        strikes_after_a_stay_in_userspace,
         long_ones_do_not_strike_early,
         dead_device_is_no_hung_device,
     ]
@@ -219,6 +221,27 @@ fn immediate_exit_does_not_put_it_off(_: &Context) -> Result<()> {
         };
         given_up_read()
             .check(&test.region, &exit)
+            .with_context(|| format!("{transport:?}"))?;
+    }
+    Ok(())
+}
+
+/// What is over when the vCPU comes back has not begun anew.
+fn strikes_after_a_stay_in_userspace(_: &Context) -> Result<()> {
+    for transport in TRANSPORTS {
+        let mut test = reader(transport, 1)?;
+        let (exit, ()) = while_running(&mut test.vcpu, |running| {
+            test.device.command()?;
+            running.kick();
+            Ok(())
+        })?;
+        check_eq!(exit, Exit::Interrupted, "exit");
+        let start = Instant::now();
+        while start.elapsed() < 2 * TIMEOUT {
+            thread::yield_now();
+        }
+        given_up_read()
+            .check(&test.region, &test.vcpu.run()?)
             .with_context(|| format!("{transport:?}"))?;
     }
     Ok(())

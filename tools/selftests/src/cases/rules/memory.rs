@@ -8,6 +8,8 @@ use anyhow::{ensure, Context as _, Result};
 use ioregion_wire::uapi::KvmIoregionRule;
 use rawguest::{Asm, Machine, Memory, Vcpu, Width};
 use rustix::fs::{fallocate, FallocateFlags};
+use rustix::process::{setrlimit, Resource, Rlimit};
+use rustix::thread::{capabilities, set_capabilities, CapabilitySet};
 
 use super::pattern_at;
 use crate::cases::access;
@@ -29,6 +31,7 @@ tests!(
         private_memory,
         shared_by_two_regions,
         pinned_no_longer_than_needed,
+        limited_like_locked_memory,
     ]
 );
 
@@ -225,4 +228,36 @@ fn pinned_no_longer_than_needed(_: &Context) -> Result<()> {
     drop(machine);
     check_eq!(pinned()?, before, "KiB pinned without the VM");
     Ok(())
+}
+
+/// A VMM without privileges pins no more than `RLIMIT_MEMLOCK` says, and keeps the rules that it
+/// has when it tries.
+fn limited_like_locked_memory(_: &Context) -> Result<()> {
+    let machine = Machine::new()?;
+    let (end, mut device) = channel::open(Transport::Seqpacket)?;
+    let region = region::mmio(region::MMIO, SIZE, &end);
+    region::set(machine.fd(), &region)?;
+    let registers = Memory::shared(SIZE as usize)?;
+    registers.write(0, &super::pattern(SIZE as usize))?;
+    let give = || rules::set(machine.fd(), &region, Some(&registers), &all_rules());
+    let mut sets = capabilities(None).context("capget")?;
+    sets.effective.remove(CapabilitySet::IPC_LOCK);
+    set_capabilities(None, sets).context("capset")?;
+    limit_locked_memory(SIZE - 1)?;
+    expect_errno(give(), libc::ENOMEM, "a byte too many")?;
+    limit_locked_memory(2 * SIZE)?;
+    give().context("as much as is allowed")?;
+    give().context("the same again, before the first is let go")?;
+    limit_locked_memory(0)?;
+    expect_errno(give(), libc::ENOMEM, "nothing allowed any more")?;
+    let mut vcpu = machine.add_vcpu(&program())?;
+    goes_on(&machine, &mut vcpu, &mut device)
+}
+
+fn limit_locked_memory(bytes: u64) -> Result<()> {
+    let limit = Rlimit {
+        current: Some(bytes),
+        maximum: Some(u64::MAX >> 1),
+    };
+    setrlimit(Resource::Memlock, limit).context("setrlimit")
 }
