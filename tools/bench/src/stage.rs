@@ -232,6 +232,7 @@ fn region(operation: Operation, posted_writes: bool) -> Region {
         size: REGION_SIZE,
         user_data: 0,
         posted_writes,
+        timeout: None,
     }
 }
 

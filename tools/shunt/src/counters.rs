@@ -46,6 +46,15 @@ pub struct Counters {
     pub notify_register: AtomicU64,
     /// Queue notifications by eventfd.
     pub notify_eventfd: AtomicU64,
+    /// Reads of `InterruptStatus` that came to the device.
+    pub interrupt_status_reads: AtomicU64,
+    /// Writes of `InterruptACK` that came to the device.
+    pub interrupt_acks: AtomicU64,
+    /// Times that the device process waited, and an access ended the wait. Some of these waits
+    /// may have been over before they began.
+    pub woken_by_access: AtomicU64,
+    /// Times that the device process waited, and an event ended the wait.
+    pub woken_by_event: AtomicU64,
     /// Times that a device took the state page over, the first one included.
     pub attaches: AtomicU64,
     /// Times that the device demanded a reset because of what the driver did.
@@ -88,6 +97,10 @@ impl Counters {
             interrupts: get(&self.interrupts),
             notify_register: get(&self.notify_register),
             notify_eventfd: get(&self.notify_eventfd),
+            interrupt_status_reads: get(&self.interrupt_status_reads),
+            interrupt_acks: get(&self.interrupt_acks),
+            woken_by_access: get(&self.woken_by_access),
+            woken_by_event: get(&self.woken_by_event),
             attaches: get(&self.attaches),
             resets_demanded: get(&self.resets_demanded),
         }
@@ -120,6 +133,10 @@ pub struct CounterValues {
     pub interrupts: u64,
     pub notify_register: u64,
     pub notify_eventfd: u64,
+    pub interrupt_status_reads: u64,
+    pub interrupt_acks: u64,
+    pub woken_by_access: u64,
+    pub woken_by_event: u64,
     pub attaches: u64,
     pub resets_demanded: u64,
 }

@@ -3,9 +3,11 @@
 //! KVM's side of ioregionfd for a VMM: is it there, give it a region, complete what it could not.
 
 mod failed_access;
+mod rules;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use ioregion_wire::uapi::{
     KvmIoregion, KvmIoregionChannel, API_VERSION, KVM_CAP_IOREGIONFD, KVM_CREATE_IOREGION_CHANNEL,
@@ -18,6 +20,7 @@ use vmm_sys_util::ioctl::ioctl_with_ref;
 use crate::channel::{ChannelEnd, Endpoint};
 
 pub use failed_access::{complete, failure};
+pub use rules::{set_rules, Action, Doorbell, Rule};
 
 /// Which address space a region is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,9 @@ pub struct Region {
     pub user_data: u64,
     /// Writes do not wait for the device.
     pub posted_writes: bool,
+    /// A device that takes longer for an access has failed: the access fails with `ETIMEDOUT`.
+    /// `None`: it may take for ever. Whole milliseconds, rounded up, up to 49 days.
+    pub timeout: Option<Duration>,
 }
 
 /// KVM's end of a channel, borrowed.
@@ -96,9 +102,16 @@ impl Region {
             read_fd,
             write_fd,
             flags: pio | posted | flags,
+            timeout_ms: self.timeout.map_or(0, milliseconds),
             ..Default::default()
         }
     }
+}
+
+/// At least one: none would be for ever.
+fn milliseconds(timeout: Duration) -> u32 {
+    let whole = timeout.as_nanos().div_ceil(1_000_000).max(1);
+    u32::try_from(whole).unwrap_or(u32::MAX)
 }
 
 /// This kernel can hand accesses of this VM to a device process: `ioregion.ko` is loaded and has
@@ -162,5 +175,23 @@ fn set_ioregion(vm: &VmFd, argument: &KvmIoregion) -> io::Result<()> {
     match unsafe { ioctl_with_ref(vm, KVM_SET_IOREGION.into(), argument) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_out_is_never_none_by_accident() {
+        for (timeout, want) in [
+            (Duration::ZERO, 1),
+            (Duration::from_nanos(1), 1),
+            (Duration::from_millis(1), 1),
+            (Duration::from_micros(1001), 2),
+            (Duration::MAX, u32::MAX),
+        ] {
+            assert_eq!(milliseconds(timeout), want, "{timeout:?}");
+        }
     }
 }

@@ -42,7 +42,7 @@
 //! | [`ioregion`] | VMM | regions of KVM, completion of accesses that failed there |
 //! | [`channel`] | both | what carries commands and replies as messages |
 //! | [`ring_channel`] | device | what carries them in shared memory |
-//! | [`memory`], [`state`], [`counters`] | both | what they share |
+//! | [`memory`], [`state`], [`shadow`], [`counters`] | both | what they share |
 //! | [`virtio_mmio`], [`virtio_device`], [`chain`] | device | virtio-mmio |
 //!
 //! Unsafe code is where memory is mapped or the kernel is called: `state`, `vectored`, `session`,
@@ -59,6 +59,7 @@ mod ring;
 pub mod ring_channel;
 pub mod serve;
 pub mod session;
+pub mod shadow;
 pub mod state;
 mod vectored;
 pub mod virtio_device;

@@ -3,7 +3,9 @@
 //! The state page: what of a device outlives its process.
 //!
 //! The VMM makes one per device, [`StatePage::create`], and hands it to every process that
-//! serves the device. A process keeps no register elsewhere; it works on the page.
+//! serves the device. A process keeps no register elsewhere; it works on the page. Behind the page
+//! are the device's [shadow registers](crate::shadow), in the same memory object: what the guest
+//! can read of the device. The VMM owns both, and both stay as they are while there is no process.
 //!
 //! # Why a `kill -9` at any moment loses nothing
 //!
@@ -12,13 +14,19 @@
 //!
 //! 1. *The page is never torn.* Each field is a naturally aligned atomic; a store happens or it
 //!    does not. No rule ties two fields so that a state between two stores would be dangerous:
-//!    every field is checked when it is used, as if the guest had just written it.
+//!    every field is checked when it is used, as if the guest had just written it. A shadow
+//!    register either is the only copy (`Status`, `InterruptStatus`, `ConfigGeneration`) or follows
+//!    from the page and the device; those the fresh process publishes anew before it does
+//!    anything else. A store cut off between the page and the shadow register belongs to an
+//!    access without a reply: it is repeated, and until then no driver reads its effect.
+//!    A change of the configuration space that is cut off shows in an odd `ConfigGeneration`:
+//!    the fresh process completes and announces it.
 //! 2. *Repeating a register access is harmless.* A read has no effect. A write that stores, sets
 //!    or clears bits does the same the second time. A reset ends in the same state wherever it
 //!    was cut off. A notification makes the device look at its rings, which it does at any rate.
 //!    An acknowledgement, `InterruptACK`, may on repetition clear the bit of a newer interrupt;
 //!    but the driver looks at the rings only after its acknowledgement is done, so it finds what
-//!    that interrupt announced.
+//!    that interrupt announced. (With a rule for it, KVM acknowledges by itself, once.)
 //!    Between an access and its repetition those of other virtual CPUs may come. Drivers make the
 //!    ones that depend on each other from one virtual CPU at a time.
 //! 3. *A request is done once to the guest's eyes.* The device takes the requests of a queue in
@@ -51,13 +59,16 @@ use vm_memory::{FileOffset, MmapRegion};
 
 use crate::counters::Counters;
 use crate::memory::sealed_memfd;
+use crate::shadow::Shadow;
 
 /// Most queues that a device can have.
 pub const MAX_QUEUES: usize = 16;
 
 const PAGE_SIZE: usize = 4096;
 const MAGIC: u64 = u64::from_le_bytes(*b"shuntsta");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Of the page and the registers behind it.
+const SIZE: usize = 2 * PAGE_SIZE;
 
 #[repr(C)]
 #[derive(Debug, Default)]
@@ -71,17 +82,16 @@ struct Page {
 
 const _: () = assert!(size_of::<Page>() <= PAGE_SIZE);
 
-/// virtio-mmio registers that hold state. See virtio 1.3, section 4.2.2.
+/// virtio-mmio registers that hold state and that the driver cannot read. See virtio 1.3, section
+/// 4.2.2.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Registers {
-    pub(crate) status: AtomicU32,
-    pub(crate) interrupt_status: AtomicU32,
     pub(crate) device_features_sel: AtomicU32,
     pub(crate) driver_features_sel: AtomicU32,
     pub(crate) driver_features: AtomicU64,
     pub(crate) queue_sel: AtomicU32,
-    pub(crate) config_generation: AtomicU32,
+    _reserved: AtomicU32,
     pub(crate) queues: [QueueRegisters; MAX_QUEUES],
 }
 
@@ -103,7 +113,7 @@ pub enum StateError {
     Memfd(io::Error),
     /// It could not be mapped.
     Map(MmapRegionError),
-    /// It is smaller than a page.
+    /// It is too small.
     Size(u64),
     /// It does not begin as a state page does.
     Magic(u64),
@@ -116,7 +126,7 @@ impl std::fmt::Display for StateError {
         match self {
             Self::Memfd(e) => write!(f, "state page: {e}"),
             Self::Map(e) => write!(f, "cannot map the state page: {e}"),
-            Self::Size(n) => write!(f, "the state page has {n} bytes, fewer than {PAGE_SIZE}"),
+            Self::Size(n) => write!(f, "the state page has {n} bytes, fewer than {SIZE}"),
             Self::Magic(n) => write!(f, "no state page: it begins with {n:#x}, not {MAGIC:#x}"),
             Self::Version(n) => write!(f, "state page of version {n}, this library has {VERSION}"),
         }
@@ -125,21 +135,22 @@ impl std::fmt::Display for StateError {
 
 impl std::error::Error for StateError {}
 
-/// A mapped state page. Clones share the mapping.
+/// A mapped state page and the shadow registers behind it. Clones share the mapping.
 #[derive(Clone, Debug)]
 pub struct StatePage {
     file: Arc<File>,
     mapping: Arc<MmapRegion>,
+    shadow: Shadow,
 }
 
 impl StatePage {
-    /// Makes the page of a new device, in reset state, all counters zero.
+    /// Makes the page of a new device, in reset state, all counters and shadow registers zero.
     ///
     /// # Errors
     ///
     /// [`StateError::Memfd`] and [`StateError::Map`]: no memory or descriptors left.
     pub fn create() -> Result<Self, StateError> {
-        let file = sealed_memfd("device-state", PAGE_SIZE as u64).map_err(StateError::Memfd)?;
+        let file = sealed_memfd("device-state", SIZE as u64).map_err(StateError::Memfd)?;
         let page = Self::map(file)?;
         page.page().version.store(VERSION, Ordering::Relaxed);
         page.page().magic.store(MAGIC, Ordering::Release);
@@ -153,7 +164,7 @@ impl StatePage {
     /// [`StateError::Size`], [`StateError::Magic`] or [`StateError::Version`] when it is none.
     pub fn from_file(file: File) -> Result<Self, StateError> {
         let size = file.metadata().map_err(StateError::Memfd)?.len();
-        if size < PAGE_SIZE as u64 {
+        if size < SIZE as u64 {
             return Err(StateError::Size(size));
         }
         let page = Self::map(file)?;
@@ -170,10 +181,12 @@ impl StatePage {
     fn map(file: File) -> Result<Self, StateError> {
         let file = Arc::new(file);
         let offset = FileOffset::from_arc(file.clone(), 0);
-        let mapping = MmapRegion::from_file(offset, PAGE_SIZE).map_err(StateError::Map)?;
+        let mapping = MmapRegion::from_file(offset, SIZE).map_err(StateError::Map)?;
+        let mapping = Arc::new(mapping);
         Ok(Self {
             file,
-            mapping: Arc::new(mapping),
+            shadow: Shadow::new(Arc::clone(&mapping), PAGE_SIZE),
+            mapping,
         })
     }
 
@@ -187,13 +200,18 @@ impl StatePage {
         &self.page().counters
     }
 
+    /// What the guest can read of the device: one page of registers.
+    pub fn shadow(&self) -> &Shadow {
+        &self.shadow
+    }
+
     pub(crate) fn registers(&self) -> &Registers {
         &self.page().registers
     }
 
     fn page(&self) -> &Page {
         // SAFETY:
-        // - The mapping is PAGE_SIZE bytes, page-aligned, and lives as long as `self`; a `Page`
+        // - The mapping is at least PAGE_SIZE bytes, page-aligned, and lives as long as `self`; a `Page`
         //   fits (asserted above).
         // - `Page` consists of atomics only, so any bytes are a valid one, and other processes
         //   may write it at any time.

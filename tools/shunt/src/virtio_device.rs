@@ -20,12 +20,20 @@ pub trait VirtioDevice {
     /// [`MAX_QUEUES`](crate::state::MAX_QUEUES) of them. The driver may choose smaller ones.
     fn queue_sizes(&self) -> &[u16];
 
-    /// Reads the configuration space; bytes beyond its end are left as they are (zero).
+    /// Reads the configuration space; bytes beyond its end are left as they are (zero). The
+    /// transport asks for all of it when it publishes it: at first, after
+    /// [`write_config`](Self::write_config), and after a change.
     fn read_config(&self, offset: u64, data: &mut [u8]);
 
     /// Writes the configuration space. Most devices have nothing writable there.
     fn write_config(&mut self, offset: u64, data: &[u8]) {
         let _ = (offset, data);
+    }
+
+    /// Whether the configuration space has changed by itself since the last call. Asked after
+    /// requests; the driver is then told.
+    fn take_config_change(&mut self) -> bool {
+        false
     }
 
     /// Carries out one request, whole, and answers how many bytes it wrote to the chain's

@@ -2,11 +2,14 @@
 
 //! The virtio-mmio transport, version 2: virtio 1.3, section 4.2.
 //!
-//! All registers live in the [state page](crate::state). This file runs the queues; `registers` is
-//! the register file.
+//! All registers live in the [state page](crate::state) and in the [shadow
+//! registers](crate::shadow) behind it. This file runs the queues; `registers` is the register file
+//! as the driver writes it, `published` as it reads it, `rules` what KVM can do of it by itself.
 
 mod half;
+mod published;
 mod registers;
+mod rules;
 
 use std::sync::atomic::Ordering;
 
@@ -14,7 +17,9 @@ use virtio_bindings::virtio_config::{
     VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
     VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_F_VERSION_1,
 };
-use virtio_bindings::virtio_mmio::{VIRTIO_MMIO_INT_CONFIG, VIRTIO_MMIO_INT_VRING};
+use virtio_bindings::virtio_mmio::{
+    VIRTIO_MMIO_INTERRUPT_STATUS, VIRTIO_MMIO_INT_CONFIG, VIRTIO_MMIO_INT_VRING, VIRTIO_MMIO_STATUS,
+};
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::EventFd;
@@ -25,6 +30,7 @@ use crate::state::{StatePage, MAX_QUEUES};
 use crate::virtio_device::VirtioDevice;
 
 pub use registers::{QUEUE_NOTIFY, REGION_SIZE};
+pub use rules::rules;
 
 const TRANSPORT_FEATURES: u64 =
     1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_INDIRECT_DESC | 1 << VIRTIO_RING_F_EVENT_IDX;
@@ -55,7 +61,7 @@ struct Virtqueue {
 }
 
 impl<D: VirtioDevice> VirtioMmio<D> {
-    /// Puts `device` behind registers that live in `state`. When a process before this one left
+    /// Puts `device` behind registers that live in `state`, and publishes them. When a process before this one left
     /// a running device there, it resumes: queues and features as they were, requests from the
     /// first incomplete one on ([`Device::work`](crate::device::Device::work) does them), one
     /// interrupt at once.
@@ -82,6 +88,9 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             interrupt,
             queues,
         };
+        transport.publish_selected();
+        transport.publish_config(true);
+        transport.publish_identity();
         transport.resume();
         transport
     }
@@ -92,12 +101,6 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         if status == 0 {
             return;
         }
-        // The configuration may differ from the dead process's; a driver that is reading a long
-        // field right now must read it again.
-        self.state
-            .registers()
-            .config_generation
-            .fetch_add(1, Ordering::Relaxed);
         if let Err(e) = self.reopen_rings() {
             return self.demand_reset(&e);
         }
@@ -148,7 +151,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
     }
 
     fn status(&self) -> u32 {
-        self.state.registers().status.load(Ordering::Acquire)
+        self.published(VIRTIO_MMIO_STATUS)
     }
 
     fn running(&self) -> bool {
@@ -168,13 +171,10 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         }
     }
 
-    /// Sets bits of `InterruptStatus`, then interrupts: the driver finds the bits set. It clears
-    /// them with an atomic and-not, so that none set meanwhile goes with them.
+    /// Sets bits of `InterruptStatus`, then interrupts: the driver finds the bits set. They are
+    /// cleared with an atomic and-not, so that none set meanwhile goes with them.
     fn raise(&self, bits: u32) {
-        self.state
-            .registers()
-            .interrupt_status
-            .fetch_or(bits, Ordering::SeqCst);
+        self.set_bits(VIRTIO_MMIO_INTERRUPT_STATUS, bits);
         add(&self.state.counters().interrupts, 1);
         // It fails only when the counter is full; then there is an interrupt pending.
         let _ = self.interrupt.write(1);
@@ -182,11 +182,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
 
     /// Stops until the driver resets the device. Requests completed before are announced.
     fn demand_reset(&mut self, cause: &RingError) {
-        let old = self
-            .state
-            .registers()
-            .status
-            .fetch_or(VIRTIO_CONFIG_S_NEEDS_RESET, Ordering::AcqRel);
+        let old = self.set_bits(VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_NEEDS_RESET);
         add(&self.state.counters().resets_demanded, 1);
         log::warn!(
             "virtio device {} needs a reset: {cause}",
@@ -237,6 +233,9 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         };
         if done > 0 && ring.interrupt_wanted(&self.memory)? {
             self.raise(VIRTIO_MMIO_INT_VRING);
+        }
+        if self.device.take_config_change() {
+            self.publish_config(true);
         }
         Ok(more)
     }

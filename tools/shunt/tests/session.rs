@@ -240,8 +240,8 @@ fn a_state_page_is_recognised() {
     StatePage::from_file(page.file().try_clone().unwrap()).unwrap();
     let file = tempfile::tempfile().unwrap();
     for (size, want) in [
-        (100, "the state page has 100 bytes, fewer than 4096"),
-        (4096, "no state page: it begins with 0x0, not 0x61747374"),
+        (100, "the state page has 100 bytes, fewer than 8192"),
+        (8192, "no state page: it begins with 0x0, not 0x61747374"),
     ] {
         file.set_len(size).unwrap();
         let error = StatePage::from_file(file.try_clone().unwrap())

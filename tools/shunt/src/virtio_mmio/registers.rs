@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! The register file: virtio 1.3, section 4.2.2.
+//! The register file as the driver writes it: virtio 1.3, section 4.2.2.
 //!
 //! Registers are 4 bytes wide at multiples of 4; an access of another kind reads zero or does
 //! nothing, and is counted. The configuration space takes any access.
@@ -30,10 +30,7 @@ pub const REGION_SIZE: u64 = 4096;
 /// Offset of the `QueueNotify` register: what an ioeventfd in the region goes to.
 pub const QUEUE_NOTIFY: u64 = VIRTIO_MMIO_QUEUE_NOTIFY as u64;
 
-const CONFIG: u64 = VIRTIO_MMIO_CONFIG as u64;
-const MAGIC: u32 = u32::from_le_bytes(*b"virt");
-const TRANSPORT_VERSION: u32 = 2;
-const VENDOR: u32 = u32::from_le_bytes(*b"SHNT");
+pub(super) const CONFIG: u64 = VIRTIO_MMIO_CONFIG as u64;
 
 /// Status bits that a driver can set.
 const DRIVER_STATUS: u32 = VIRTIO_CONFIG_S_ACKNOWLEDGE
@@ -44,11 +41,11 @@ const DRIVER_STATUS: u32 = VIRTIO_CONFIG_S_ACKNOWLEDGE
 
 impl<D: VirtioDevice> Device for VirtioMmio<D> {
     fn read(&mut self, offset: u64, width: Width) -> u64 {
-        if let Some(position) = offset.checked_sub(CONFIG) {
-            let mut bytes = [0; 8];
-            self.device
-                .read_config(position, &mut bytes[..width.bytes()]);
-            return u64::from_le_bytes(bytes);
+        if offset >= CONFIG {
+            return self.read_config(offset, width);
+        }
+        if offset == u64::from(VIRTIO_MMIO_INTERRUPT_STATUS) {
+            add(&self.state.counters().interrupt_status_reads, 1);
         }
         let value = aligned(offset, width).and_then(|register| self.read_register(register));
         value.map_or_else(|| self.count_bad_access(), u64::from)
@@ -57,7 +54,9 @@ impl<D: VirtioDevice> Device for VirtioMmio<D> {
     fn write(&mut self, offset: u64, width: Width, value: u64) {
         if let Some(position) = offset.checked_sub(CONFIG) {
             let bytes = value.to_le_bytes();
-            return self.device.write_config(position, &bytes[..width.bytes()]);
+            self.device.write_config(position, &bytes[..width.bytes()]);
+            let announce = self.device.take_config_change();
+            return self.publish_config(announce);
         }
         let done =
             aligned(offset, width).and_then(|register| self.write_register(register, value as u32));
@@ -95,36 +94,35 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         0
     }
 
-    /// `None` for a register that does not exist or cannot be read.
-    fn read_register(&self, register: u32) -> Option<u32> {
-        let registers = self.state.registers();
-        Some(match register {
-            VIRTIO_MMIO_MAGIC_VALUE => MAGIC,
-            VIRTIO_MMIO_VERSION => TRANSPORT_VERSION,
-            VIRTIO_MMIO_DEVICE_ID => self.device.device_id(),
-            VIRTIO_MMIO_VENDOR_ID => VENDOR,
-            VIRTIO_MMIO_DEVICE_FEATURES => Half::selected(get(&registers.device_features_sel))
-                .map_or(0, |half| half.of(self.offered_features())),
-            VIRTIO_MMIO_QUEUE_NUM_MAX => self
-                .selected_queue()
-                .map_or(0, |index| self.queues[index].max_size.into()),
-            VIRTIO_MMIO_QUEUE_READY => self
-                .selected_queue()
-                .map_or(0, |index| get(&registers.queues[index].ready)),
-            VIRTIO_MMIO_INTERRUPT_STATUS => get(&registers.interrupt_status),
-            VIRTIO_MMIO_STATUS => get(&registers.status),
-            VIRTIO_MMIO_CONFIG_GENERATION => get(&registers.config_generation),
-            // There is no shared memory region, which all ones say.
-            VIRTIO_MMIO_SHM_LEN_LOW
-            | VIRTIO_MMIO_SHM_LEN_HIGH
-            | VIRTIO_MMIO_SHM_BASE_LOW
-            | VIRTIO_MMIO_SHM_BASE_HIGH => u32::MAX,
-            _ => return None,
-        })
+    /// Carries out a write; `None` for a register that does not exist or cannot be written. What
+    /// it changes of other registers is published when it returns.
+    fn write_register(&mut self, register: u32, value: u32) -> Option<()> {
+        match register {
+            VIRTIO_MMIO_QUEUE_NOTIFY => {
+                add(&self.state.counters().notify_register, 1);
+                self.kick(value as usize);
+            }
+            VIRTIO_MMIO_INTERRUPT_ACK => {
+                add(&self.state.counters().interrupt_acks, 1);
+                self.acknowledge(value);
+            }
+            _ => {
+                self.write_setting(register, value)?;
+                self.publish_selected();
+            }
+        }
+        Some(())
     }
 
-    /// `None` for a register that does not exist or cannot be written.
-    fn write_register(&mut self, register: u32, value: u32) -> Option<()> {
+    /// Does what KVM's rule for this register does.
+    fn acknowledge(&self, bits: u32) {
+        let status = VIRTIO_MMIO_INTERRUPT_STATUS.into();
+        let shadow = self.state.shadow();
+        shadow.clear(status, Width::Long, bits.into());
+    }
+
+    /// Stores what configures the device.
+    fn write_setting(&mut self, register: u32, value: u32) -> Option<()> {
         let registers = self.state.registers();
         match register {
             VIRTIO_MMIO_DEVICE_FEATURES_SEL => {
@@ -140,15 +138,6 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             VIRTIO_MMIO_DRIVER_FEATURES => self.write_driver_features(value),
             VIRTIO_MMIO_QUEUE_SEL => registers.queue_sel.store(value, Ordering::Relaxed),
             VIRTIO_MMIO_QUEUE_READY => self.write_queue_ready(value),
-            VIRTIO_MMIO_QUEUE_NOTIFY => {
-                add(&self.state.counters().notify_register, 1);
-                self.kick(value as usize);
-            }
-            VIRTIO_MMIO_INTERRUPT_ACK => {
-                registers
-                    .interrupt_status
-                    .fetch_and(!value, Ordering::SeqCst);
-            }
             VIRTIO_MMIO_STATUS => self.write_status(value),
             VIRTIO_MMIO_SHM_SEL => {}
             _ => return self.write_queue_register(register, value),
@@ -156,7 +145,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         Some(())
     }
 
-    fn selected_queue(&self) -> Option<usize> {
+    pub(super) fn selected_queue(&self) -> Option<usize> {
         let index = get(&self.state.registers().queue_sel) as usize;
         (index < self.queues.len()).then_some(index)
     }
@@ -236,7 +225,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         if new & VIRTIO_CONFIG_S_FEATURES_OK == 0 {
             new &= !VIRTIO_CONFIG_S_DRIVER_OK;
         }
-        self.state.registers().status.store(new, Ordering::Release);
+        self.publish(VIRTIO_MMIO_STATUS, new);
         if new & !old & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
             self.kick_all();
         }
@@ -261,11 +250,12 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             &registers.device_features_sel,
             &registers.driver_features_sel,
             &registers.queue_sel,
-            &registers.interrupt_status,
         ] {
             selector.store(0, Ordering::Relaxed);
         }
         registers.driver_features.store(0, Ordering::Relaxed);
-        registers.status.store(0, Ordering::Release);
+        self.publish_selected();
+        self.publish(VIRTIO_MMIO_INTERRUPT_STATUS, 0);
+        self.publish(VIRTIO_MMIO_STATUS, 0);
     }
 }
