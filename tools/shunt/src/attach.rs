@@ -6,7 +6,7 @@
 //! names a descriptor by its place among them:
 //!
 //! ```json
-//! {"version":1,
+//! {"version":2,
 //!  "memory":[{"guest_addr":0,"size":134217728,"offset":0,"fd":0}],
 //!  "state":1, "interrupt":2, "events":[3],
 //!  "channels":[{"origin":"vmm","read":4,"write":4},{"origin":"kvm","read":5,"write":6},
@@ -14,7 +14,10 @@
 //! ```
 //!
 //! A channel is a descriptor to read commands from and one to write replies to, or a ring in
-//! shared memory, which has one.
+//! shared memory, which has one. `state` is the state page with the shadow registers behind it.
+//!
+//! Later messages over the socket are requests to drain, 8 bytes each, which the device process
+//! sends back when it is done; see [`DeviceProcess::drain`](crate::vmm::DeviceProcess::drain).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -29,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::counters::Origin;
 
 /// Version of the message that this library speaks.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Most descriptors of one message: the kernel's `SCM_MAX_FD`.
 const MAX_FDS: usize = 253;

@@ -6,23 +6,24 @@
 //! starve another; a channel in shared memory gets some more accesses, which cost no system call.
 //! A device's own work comes after the replies, a bounded part per turn.
 
+mod drain;
 mod served_channel;
 mod served_rings;
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 
 use ioregion_wire::frame::BadCommand;
-use rustix::net::RecvFlags;
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::counters::Origin;
+use crate::counters::{add, Origin};
 use crate::device::{perform, Device};
 use crate::ring_channel::RingError;
 use crate::session::Session;
 use crate::state::StatePage;
 
+use drain::Drain;
 use served_channel::ServedChannel;
 use served_rings::ServedRings;
 
@@ -52,7 +53,7 @@ pub enum ServeError {
         /// Why.
         cause: RingError,
     },
-    /// The VMM sent something over the session socket after the attach message.
+    /// The VMM sent something else than a request to drain over the session socket.
     UnexpectedMessage,
 }
 
@@ -73,7 +74,7 @@ impl std::fmt::Display for ServeError {
                 write!(f, "on the channel from {origin:?}: {cause}")
             }
             Self::UnexpectedMessage => {
-                write!(f, "the VMM sent a message after the attach message")
+                write!(f, "the VMM sent a message that is no request to drain")
             }
         }
     }
@@ -99,9 +100,13 @@ pub fn serve(session: Session, device: &mut dyn Device) -> Result<(), ServeError
         server.serve_rings(device)?;
         let more = device.work();
         let count = server.wait(more, &mut ready)?;
+        if !more && server.is_idle(&ready[..count]) {
+            server.drain.answer()?;
+        }
         for event in &ready[..count] {
             match Source::from_token(event.data()) {
-                Source::Session => return server.session_ended(),
+                Source::Session if server.drain.take_request()? => {}
+                Source::Session => return Ok(()),
                 Source::Event(index) => server.take_event(index, device)?,
                 Source::Channel(index) => server.serve_channel(index, device)?,
                 Source::Ring(index) if !event.event_set().contains(EventSet::IN) => {
@@ -146,7 +151,7 @@ impl Source {
 
 struct Server {
     epoll: Epoll,
-    socket: OwnedFd,
+    drain: Drain,
     events: Vec<EventFd>,
     /// `None`: its other end hung up.
     channels: Vec<Option<ServedChannel>>,
@@ -184,7 +189,7 @@ impl Server {
         }
         Ok(Self {
             epoll,
-            socket: session.socket,
+            drain: Drain::new(session.socket),
             events: session.events,
             channels,
             rings,
@@ -194,33 +199,45 @@ impl Server {
 
     /// Waits for events; returns at once when there is `more` to do without any.
     fn wait(&mut self, more: bool, ready: &mut [EpollEvent]) -> io::Result<usize> {
-        let timeout = if !more && self.rings.may_sleep() {
-            -1
-        } else {
-            0
-        };
+        let may_sleep = !more && !self.is_draining() && self.rings.may_sleep();
+        let timeout = if may_sleep { -1 } else { 0 };
         let count = match self.epoll.wait(timeout, ready) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(0),
             other => other,
         };
         self.rings.wake_up();
+        if let (true, Ok(1..)) = (may_sleep, &count) {
+            self.count_wake_up(Source::from_token(ready[0].data()));
+        }
         count
+    }
+
+    /// Somebody waits until there is nothing to do. While a reply cannot be written, there is.
+    fn is_draining(&self) -> bool {
+        let mut channels = self.channels.iter().flatten();
+        self.drain.is_requested() && !channels.any(ServedChannel::is_blocked)
+    }
+
+    /// These events and the rings bring nothing to do. (A ring may be empty again.)
+    fn is_idle(&self, ready: &[EpollEvent]) -> bool {
+        let is_ring =
+            |event: &EpollEvent| matches!(Source::from_token(event.data()), Source::Ring(_));
+        ready.iter().all(is_ring) && !self.rings.is_ready()
+    }
+
+    fn count_wake_up(&self, source: Source) {
+        let counters = self.state.counters();
+        match source {
+            Source::Session => {}
+            Source::Event(_) => add(&counters.woken_by_event, 1),
+            Source::Channel(_) | Source::Ring(_) => add(&counters.woken_by_access, 1),
+        }
     }
 
     fn serve_rings(&mut self, device: &mut dyn Device) -> Result<(), ServeError> {
         let counters = self.state.counters();
         self.rings
             .serve(|origin, command| perform(device, command, origin, counters))
-    }
-
-    /// The session socket is readable: nothing but its end is expected there.
-    fn session_ended(&self) -> Result<(), ServeError> {
-        let mut byte = [0u8];
-        match rustix::net::recv(&self.socket, &mut byte[..], RecvFlags::DONTWAIT) {
-            Ok((0, _)) | Err(rustix::io::Errno::CONNRESET) => Ok(()),
-            Ok(_) => Err(ServeError::UnexpectedMessage),
-            Err(e) => Err(ServeError::Io(e.into())),
-        }
     }
 
     fn take_event(&self, index: usize, device: &mut dyn Device) -> Result<(), ServeError> {

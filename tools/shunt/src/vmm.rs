@@ -26,8 +26,8 @@ use std::sync::{Mutex, PoisonError};
 use ioregion_wire::frame::{Command, Reply};
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::net::{
-    accept_with, bind, listen, shutdown, socket_with, AddressFamily, Shutdown, SocketAddrUnix,
-    SocketFlags, SocketType,
+    accept_with, bind, listen, recv, send, shutdown, socket_with, AddressFamily, RecvFlags,
+    SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
 };
 use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
@@ -161,6 +161,7 @@ impl Connection {
             socket: self.socket,
             channel: vmm_end,
             turn: Mutex::new(()),
+            drains: Mutex::new(0),
         })
     }
 }
@@ -231,6 +232,8 @@ pub struct DeviceProcess {
     channel: Endpoint,
     /// Held from a command to its reply.
     turn: Mutex<()>,
+    /// How often it was asked to drain. Held from the request to its answer.
+    drains: Mutex<u64>,
 }
 
 impl DeviceProcess {
@@ -249,8 +252,36 @@ impl DeviceProcess {
         self.channel.exchange(command)
     }
 
+    /// Waits until the process has carried out everything that is in its channels and events now,
+    /// and all the work that this brought. Then, if no virtual CPU runs, the device's state is in
+    /// the state page, its shadow registers, guest memory and what is behind the device (a disk's
+    /// image), and stays as it is; the next process resumes from there. `Documentation/companion.md`
+    /// has the whole sequence for a snapshot or a migration.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof`, `BrokenPipe` or `ConnectionReset`: the process is gone, and may have left
+    /// something undone. Attach the next one, and drain that.
+    pub fn drain(&self) -> io::Result<()> {
+        // Nothing between the two accesses to the number panics.
+        let mut drains = self.drains.lock().unwrap_or_else(PoisonError::into_inner);
+        *drains += 1;
+        let request = drains.to_ne_bytes();
+        send(&self.socket, &request, SendFlags::NOSIGNAL)?;
+        loop {
+            let mut answer = [0; 8];
+            match recv(&self.socket, &mut answer[..], RecvFlags::empty()) {
+                Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                // An older answer is to a request that failed here.
+                Ok(_) if answer == request => return Ok(()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
     /// Ends the session: the process sees the VMM hang up, threads that wait in
-    /// [`access`](Self::access) get `UnexpectedEof` or `BrokenPipe`, also when the process hangs,
+    /// [`access`](Self::access) or [`drain`](Self::drain) get `UnexpectedEof` or `BrokenPipe`, also when the process hangs,
     /// and [`hangup_fd`](Self::hangup_fd) becomes readable.
     ///
     /// # Errors
@@ -263,7 +294,8 @@ impl DeviceProcess {
         Ok(())
     }
 
-    /// Readable, and hung up, when the process is gone. It sends nothing over this socket.
+    /// Hung up (`POLLRDHUP`) when the process is gone; also readable then. It may be readable
+    /// before while [`drain`](Self::drain) waits, which alone reads it.
     pub fn hangup_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

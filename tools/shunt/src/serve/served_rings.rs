@@ -58,6 +58,11 @@ impl ServedRings {
         Ok(())
     }
 
+    /// An access waits in one of them.
+    pub(super) fn is_ready(&self) -> bool {
+        self.rings.iter().flatten().any(|(_, r)| r.is_ready())
+    }
+
     /// Looks for accesses for a while, then asks to be woken for the next one. False if one is
     /// there already.
     pub(super) fn may_sleep(&mut self) -> bool {
@@ -83,7 +88,7 @@ impl ServedRings {
             return;
         }
         self.disarm();
-        if self.rings.iter().flatten().any(|(_, r)| r.is_ready()) {
+        if self.is_ready() {
             self.patience.was_woken();
         }
     }

@@ -2,6 +2,7 @@
 
 //! The serve loop, its other ends played by the test.
 
+mod drain;
 mod rig;
 mod rings;
 

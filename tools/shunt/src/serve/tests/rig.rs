@@ -3,6 +3,7 @@
 //! A device that is being served, and its other side.
 
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
 
 use ioregion_wire::frame::{Command, Operation, Reply, Width, FRAME_SIZE};
