@@ -22,9 +22,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use ioregion_wire::frame::{Command, Reply};
 use rustix::event::{poll, PollFd, PollFlags};
+use rustix::net::sockopt::{set_socket_timeout, Timeout};
 use rustix::net::{
     accept_with, bind, listen, recv, send, shutdown, socket_with, AddressFamily, RecvFlags,
     SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
@@ -242,14 +244,27 @@ impl DeviceProcess {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof`, `BrokenPipe` or `ConnectionReset`: the process is gone; the access may
-    /// have happened or not, and is safe to repeat with the next process (see
-    /// [`state`](crate::state)).
+    /// `UnexpectedEof`, `BrokenPipe` or `ConnectionReset`: the process is gone; `WouldBlock`: it
+    /// took longer than [`set_timeout`](Self::set_timeout) allows. The access may have happened
+    /// or not, and is safe to repeat with the next process (see [`state`](crate::state)).
     pub fn access(&self, command: &Command) -> io::Result<Reply> {
         // A thread that panicked inside leaves the channel with at most a reply too many, which
         // can only come from a panic in `exchange`, and that has none.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.channel.exchange(command)
+    }
+
+    /// From now on, an [`access`](Self::access) that waits longer for its reply fails with
+    /// `WouldBlock`; the session is of no use then, as the reply may still come. `None`: it waits
+    /// for ever.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        // The VMM's channel is a socket pair.
+        set_socket_timeout(self.channel.read_fd(), Timeout::Recv, timeout)?;
+        Ok(())
     }
 
     /// Waits until the process has carried out everything that is in its channels and events now,
