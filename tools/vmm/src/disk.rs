@@ -9,6 +9,9 @@
 //! | `exit-ipc` | KVM → VMM → device process | [`served`] |
 //! | `ioregion` | KVM → device process; to the VMM only when that fails | [`served`], [`regions`] |
 //!
+//! With `reads=shadow`, in any of them, the guest reads registers in a page that the device
+//! publishes, without an exit; with `rules=on`, KVM completes the writes that every request needs.
+//!
 //! [`spec`] is the option that chooses. [`registers`] makes commands of bus accesses.
 //! [`attachment`] and [`supervisor`] keep a device process attached to a disk that has one.
 //!
@@ -31,6 +34,12 @@
 //!    end of the channel, so the vCPU that notices first need not wait for the supervisor.
 //! 4. KVM's region is removed before the next process gets one, with a fresh channel: nothing
 //!    that the dead one left in the old channel reaches its successor.
+//!
+//! The page that the guest reads outlives the process, and so does its slot. Reads go on while
+//! there is none, and find what was published last; [`shunt::state`] says why that is right. Rules go
+//! with the region: an acknowledgement that comes between two processes waits for the next one,
+//! which does to the same word what KVM would have done. The slot is made when the first process
+//! has published: before, the guest would read zeroes.
 //!
 //! A posted write is not repeated when it is lost with a process. The VMM therefore posts
 //! `QueueNotify` alone: the fresh process looks at all rings anyway. `InterruptACK` must not be
@@ -56,13 +65,14 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::{
     bus::BusDevice,
-    layout::{VIRTIO_MMIO, VIRTIO_MMIO_IRQS, VIRTIO_MMIO_SIZE},
+    layout::{REGISTER_SLOT, VIRTIO_MMIO, VIRTIO_MMIO_IRQS, VIRTIO_MMIO_SIZE},
+    memory,
     report::DiskReport,
     stop::Stop,
 };
 use hosted::Hosted;
 use served::Served;
-use spec::DiskSpec;
+use spec::{DiskSpec, Reads};
 
 /// Where a disk is in the machine.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +81,8 @@ pub(crate) struct Slot {
     pub(crate) address: u64,
     /// Its interrupt line.
     pub(crate) irq: u32,
+    /// KVM's memory slot for its registers.
+    pub(crate) memory_slot: u32,
 }
 
 impl Slot {
@@ -85,7 +97,19 @@ impl Slot {
         Ok(Self {
             address: VIRTIO_MMIO + VIRTIO_MMIO_SIZE * index as u64,
             irq: *irq.with_context(|| format!("there can be at most {lines} disks"))?,
+            memory_slot: REGISTER_SLOT + index as u32,
         })
+    }
+}
+
+impl Slot {
+    /// Lets the guest read what the disk's device has published.
+    ///
+    /// # Errors
+    ///
+    /// When KVM refuses it.
+    fn show(&self, vm: &VmFd, state: &StatePage) -> Result<()> {
+        memory::show_registers(vm, self.memory_slot, self.address, state.shadow())
     }
 }
 
@@ -132,6 +156,9 @@ impl Disk {
             DiskSpec::Hosted(spec) => {
                 let memory = machine.memory.clone();
                 let hosted = Hosted::new(spec, memory, state.clone(), interrupt)?;
+                if spec.reads == Reads::Shadow {
+                    slot.show(machine.vm, &state)?;
+                }
                 Dispatch::Hosted(Arc::new(hosted))
             }
             DiskSpec::Served(spec) => {

@@ -54,6 +54,8 @@ pub(crate) const I8042_PORT: u64 = 0x60;
 /// Number of ports from [`I8042_PORT`] to the command port.
 pub(crate) const I8042_PORTS: u64 = 5;
 
+/// KVM's memory slot for the registers of the first virtio-mmio device; above those of RAM.
+pub(crate) const REGISTER_SLOT: u32 = 16;
 /// Interrupt lines for virtio-mmio devices: those below 16 that no PC device has.
 pub(crate) const VIRTIO_MMIO_IRQS: [u32; 9] = [5, 6, 7, 9, 10, 11, 12, 14, 15];
 /// Interrupt lines of the IOAPIC.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! Guest RAM: one memfd, so that device processes can map it too.
+//! What the guest reaches without an exit: its RAM, one memfd, so that device processes can map it
+//! too; and pages of registers, for reading.
 
-use anyhow::{Context, Result};
-use kvm_bindings::kvm_userspace_memory_region;
-use kvm_ioctls::VmFd;
-use shunt::memory::allocate;
+use anyhow::{ensure, Context, Result};
+use kvm_bindings::{kvm_userspace_memory_region, KVM_MEM_READONLY};
+use kvm_ioctls::{Cap, VmFd};
+use shunt::{memory::allocate, shadow::Shadow};
 use vm_memory::{Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
 use crate::layout::{HOLE_END, HOLE_START};
@@ -53,6 +54,32 @@ pub(crate) fn give_to(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<()> {
             .with_context(|| format!("KVM refuses the memory slot {slot:x?}"))?;
     }
     Ok(())
+}
+
+/// Lets the guest read `registers` at `address`. Its writes there go on as they did without.
+///
+/// The caller keeps `registers` until the vCPUs are gone.
+///
+/// # Errors
+///
+/// When KVM has no read-only slots, or refuses this one.
+pub(crate) fn show_registers(vm: &VmFd, slot: u32, address: u64, registers: &Shadow) -> Result<()> {
+    ensure!(
+        vm.check_extension(Cap::ReadonlyMem),
+        "reads=shadow needs KVM_CAP_READONLY_MEM, which this kernel does not have"
+    );
+    let slot = kvm_userspace_memory_region {
+        slot,
+        flags: KVM_MEM_READONLY,
+        guest_phys_addr: address,
+        memory_size: registers.size() as u64,
+        userspace_addr: registers.as_ptr() as u64,
+    };
+    // SAFETY: The range is a live mapping of exactly `memory_size` bytes, which the guest can only
+    // read, and which others access as atomics. The machine joins its vCPUs before it drops the
+    // disks, which have the mapping; after that nobody reaches it through the slot.
+    unsafe { vm.set_user_memory_region(slot) }
+        .with_context(|| format!("KVM refuses the memory slot {slot:x?}"))
 }
 
 #[cfg(test)]

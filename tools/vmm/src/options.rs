@@ -11,10 +11,12 @@ use crate::{boot::mp_table::MAX_CPUS, disk::spec::DiskSpec};
 /// What `--help` says after the options.
 const MANUAL: &str = "\
 Disks:
-  --disk image=FILE,dispatch=exit[,readonly]
-  --disk socket=PATH,dispatch=exit-ipc[,notify=register|ioeventfd]
-  --disk socket=PATH,dispatch=ioregion[,notify=register|ioeventfd]
-         [,channel=seqpacket|stream|pipe|ring][,posted=on|off]
+  --disk image=FILE,dispatch=exit[,readonly][,reads=device|shadow]
+  --disk socket=PATH,dispatch=exit-ipc[,notify=register|ioeventfd][,reads=device|shadow]
+         [,timeout=MS]
+  --disk socket=PATH,dispatch=ioregion[,tier=messages|ring|shadow|rules]
+         [,notify=register|ioeventfd][,reads=device|shadow][,timeout=MS]
+         [,channel=seqpacket|stream|pipe|ring][,posted=on|off][,rules=on|off]
 
   Each is a virtio-blk device behind a page of virtio-mmio registers: /dev/vda, /dev/vdb, ...
   in this order, 9 at most. dispatch says who handles the guest's register accesses:
@@ -27,11 +29,20 @@ Disks:
   it listens there; the guest waits at its first access until a process has connected. When a
   process dies, the guest waits for the next one at the same socket, and notices nothing.
 
+  tier      a choice for channel, reads and rules, each of which may be given beside it:
+            messages (seqpacket, device, off), ring (ring, device, off), shadow (ring, shadow,
+            off) or rules (ring, shadow, on) [default: messages]
+  reads     where the guest reads registers: each read asks the device, or finds what the device
+            has published in memory, without an exit [default: device, or by tier]
   notify    how the guest tells of new requests: by a register write like any other, or by an
             eventfd that KVM signals [default: register]
   channel   what carries accesses from KVM to the device process: messages of this kind, or a
-            ring in memory that they share [default: seqpacket]
+            ring in memory that they share [default: seqpacket, or by tier]
   posted    on: the guest does not wait until a notification has been read [default: off]
+  rules     on: KVM acknowledges interrupts by itself, and sends notifications on without
+            waiting, or signals the eventfd of notify=ioeventfd [default: off, or by tier]
+  timeout   milliseconds after which a device process that has not answered an access is given
+            up; kill it, and let the next one connect [default: it may take for ever]
 
 Console:
   The guest's serial port is on stdin and stdout. On a terminal, Ctrl-A x ends the VMM, and

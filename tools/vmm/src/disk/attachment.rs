@@ -29,7 +29,8 @@ pub(crate) trait Process: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When the process is gone; the command may have been carried out or not.
+    /// When the process is gone, or takes too long (`WouldBlock`); the command may have been
+    /// carried out or not.
     fn access(&self, command: &Command) -> io::Result<Reply>;
 
     /// Ends the session and gets every thread out of [`access`](Self::access).
@@ -135,8 +136,12 @@ impl<P: Process> Attachment<P> {
 impl<P: Process> Registers for Attachment<P> {
     fn access(&self, command: &Command) -> Result<Reply, AccessError> {
         while let Some(process) = self.process() {
-            if let Ok(reply) = process.access(command) {
-                return Ok(reply);
+            match process.access(command) {
+                Ok(reply) => return Ok(reply),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    eprintln!("shunt-vmm: gave up a device process that did not answer in time");
+                }
+                Err(_) => {}
             }
             self.detach(&process)
                 .map_err(|error| AccessError::Failed(error.into()))?;

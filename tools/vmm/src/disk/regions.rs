@@ -6,15 +6,17 @@
 //! they share a channel, so their accesses stay in order. [`super`] says why nothing else is
 //! posted. A region's `user_data` is where it begins in the page.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use kvm_ioctls::VmFd;
 use shunt::{
     channel::{self, ChannelEnd},
-    ioregion::{create_channel, remove_region, set_region, Bus, Region},
-    virtio_mmio::{QUEUE_NOTIFY, REGION_SIZE},
+    ioregion::{create_channel, remove_region, set_region, set_rules, Bus, Region},
+    state::StatePage,
+    virtio_mmio::{rules, QUEUE_NOTIFY, REGION_SIZE},
 };
+use vmm_sys_util::eventfd::EventFd;
 
 use super::{spec::Carrier, Machine};
 
@@ -22,6 +24,8 @@ use super::{spec::Carrier, Machine};
 /// only when the guest notifies faster than the device process looks.
 const RING_SLOTS: u32 = 64;
 const QUEUE_NOTIFY_END: u64 = QUEUE_NOTIFY + 4;
+/// Queues of a disk.
+const QUEUES: u32 = 1;
 
 /// A disk's registers in the hands of KVM.
 pub(crate) struct ByKvm {
@@ -29,16 +33,34 @@ pub(crate) struct ByKvm {
     carrier: Carrier,
     vcpus: u32,
     regions: Vec<Region>,
+    rules: bool,
+}
+
+/// Which accesses do not wait for the device process, and how long the others do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    /// Writes of `QueueNotify` are posted.
+    pub(crate) posted: bool,
+    /// The region has rules.
+    pub(crate) rules: bool,
+    /// When the device process has failed.
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl ByKvm {
     /// The registers of the disk at `address`. KVM does not have them yet.
-    pub(crate) fn new(machine: &Machine<'_>, address: u64, carrier: Carrier, posted: bool) -> Self {
+    pub(crate) fn new(
+        machine: &Machine<'_>,
+        address: u64,
+        carrier: Carrier,
+        waiting: Waiting,
+    ) -> Self {
         Self {
             vm: Arc::clone(machine.vm),
             carrier,
             vcpus: machine.vcpus,
-            regions: regions(address, posted),
+            regions: regions(address, waiting),
+            rules: waiting.rules,
         }
     }
 
@@ -62,15 +84,30 @@ impl ByKvm {
     }
 
     /// Gives all regions to KVM, with its end of the channel, which is closed here: KVM has its
-    /// own reference, and must see when the device process is gone.
+    /// own reference, and must see when the device process is gone. With rules, their registers
+    /// are those of `state`, and notifications go to `events`, if there are any.
     ///
     /// # Errors
     ///
     /// When KVM refuses one.
-    pub(crate) fn set(&self, kvm_end: ChannelEnd) -> Result<()> {
+    pub(crate) fn set(
+        &self,
+        kvm_end: ChannelEnd,
+        state: &StatePage,
+        events: &[EventFd],
+    ) -> Result<()> {
         for region in &self.regions {
             set_region(&self.vm, region, &kvm_end)
                 .with_context(|| format!("KVM refuses the ioregion at {:#x}", region.address))?;
+            if self.rules {
+                let rules = rules(QUEUES, events);
+                set_rules(&self.vm, region, state.shadow(), &rules).with_context(|| {
+                    format!(
+                        "KVM refuses rules for the ioregion at {:#x}",
+                        region.address
+                    )
+                })?;
+            }
         }
         Ok(())
     }
@@ -89,15 +126,16 @@ impl ByKvm {
     }
 }
 
-fn regions(address: u64, posted_notify: bool) -> Vec<Region> {
+fn regions(address: u64, waiting: Waiting) -> Vec<Region> {
     let region = |from: u64, to: u64, posted_writes| Region {
         bus: Bus::Mmio,
         address: address + from,
         size: to - from,
         user_data: from,
         posted_writes,
+        timeout: waiting.timeout,
     };
-    if posted_notify {
+    if waiting.posted {
         vec![
             region(0, QUEUE_NOTIFY, false),
             region(QUEUE_NOTIFY, QUEUE_NOTIFY_END, true),
@@ -114,9 +152,14 @@ mod tests {
 
     #[test]
     fn regions_cover_the_page_and_post_notifications_only() {
+        let waiting = |posted| Waiting {
+            posted,
+            rules: false,
+            timeout: None,
+        };
         for posted in [false, true] {
             let mut next = 0xd000_0000;
-            for region in regions(0xd000_0000, posted) {
+            for region in regions(0xd000_0000, waiting(posted)) {
                 assert_eq!(region.address, next);
                 assert_eq!(region.user_data, next - 0xd000_0000);
                 let is_notify = region.address == 0xd000_0050 && region.size == 4;
@@ -125,6 +168,6 @@ mod tests {
             }
             assert_eq!(next, 0xd000_1000);
         }
-        assert_eq!(regions(0, true).len(), 3);
+        assert_eq!(regions(0, waiting(true)).len(), 3);
     }
 }

@@ -2,9 +2,12 @@
 
 //! `dispatch=exit-ipc` and `dispatch=ioregion`: a disk with a device process.
 
-use std::sync::{
-    atomic::{AtomicU64, Ordering},
-    Arc,
+use std::{
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        Arc,
+    },
+    time::Duration,
 };
 
 use anyhow::{ensure, Context, Result};
@@ -20,8 +23,8 @@ use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
 use super::{
     attachment::Attachment,
-    regions::ByKvm,
-    spec::{Carrier, Forwarder, Notify, ServedSpec},
+    regions::{ByKvm, Waiting},
+    spec::{Carrier, Forwarder, Notify, Reads, ServedSpec},
     Machine, Slot,
 };
 use crate::stop::Stop;
@@ -41,6 +44,10 @@ pub(crate) struct Served {
     pub(super) events: Vec<EventFd>,
     /// What KVM gets; `None`: the VMM forwards every access.
     pub(super) by_kvm: Option<ByKvm>,
+    /// Where the guest is to read the registers; `None`: the device process answers each read.
+    pub(super) shadow: Option<(Arc<VmFd>, Slot)>,
+    /// A process that takes longer for an access is given up.
+    pub(super) timeout: Option<Duration>,
     pub(super) stop: Arc<Stop>,
 }
 
@@ -59,10 +66,23 @@ impl Served {
     ) -> Result<Self> {
         let by_kvm = match spec.forwarder {
             Forwarder::Vmm => None,
-            Forwarder::Kvm { channel, posted } => Some(by_kvm(machine, slot, channel, posted)?),
+            Forwarder::Kvm {
+                channel,
+                posted,
+                rules,
+            } => {
+                let waiting = Waiting {
+                    posted,
+                    rules,
+                    timeout: spec.timeout,
+                };
+                Some(by_kvm(machine, slot, channel, waiting)?)
+            }
         };
+        let has_rules = matches!(spec.forwarder, Forwarder::Kvm { rules: true, .. });
         let events = match spec.notify {
             Notify::Register => Vec::new(),
+            Notify::Ioeventfd if has_rules => vec![event()?],
             Notify::Ioeventfd => vec![queue_notify_event(machine.vm, slot)?],
         };
         let listener = Listener::bind(&spec.socket).with_context(|| {
@@ -83,6 +103,8 @@ impl Served {
             interrupt,
             events,
             by_kvm,
+            shadow: (spec.reads == Reads::Shadow).then(|| (Arc::clone(machine.vm), slot)),
+            timeout: spec.timeout,
             stop: Arc::clone(machine.stop),
         })
     }
@@ -98,18 +120,22 @@ impl Served {
     }
 }
 
-fn by_kvm(machine: &Machine<'_>, slot: Slot, channel: Carrier, posted: bool) -> Result<ByKvm> {
+fn by_kvm(machine: &Machine<'_>, slot: Slot, channel: Carrier, waiting: Waiting) -> Result<ByKvm> {
     ensure!(
         ioregion::supported(machine.vm),
         "dispatch=ioregion needs KVM_CAP_IOREGIONFD, which this kernel does not have: load \
          ioregion.ko, or choose dispatch=exit-ipc"
     );
-    Ok(ByKvm::new(machine, slot.address, channel, posted))
+    Ok(ByKvm::new(machine, slot.address, channel, waiting))
+}
+
+fn event() -> Result<EventFd> {
+    EventFd::new(EFD_NONBLOCK).context("cannot create the notification eventfd")
 }
 
 /// An eventfd that KVM signals when the guest writes 0, the disk's only queue, to `QueueNotify`.
 fn queue_notify_event(vm: &VmFd, slot: Slot) -> Result<EventFd> {
-    let event = EventFd::new(EFD_NONBLOCK).context("cannot create the notification eventfd")?;
+    let event = event()?;
     let address = slot.address + QUEUE_NOTIFY;
     vm.register_ioevent(&event, &IoEventAddress::Mmio(address), 0u32)
         .with_context(|| format!("KVM refuses an ioeventfd at {address:#x}"))?;

@@ -2,7 +2,7 @@
 
 //! The `--disk` option: `key=value` pairs, separated by commas.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use shunt::channel::Transport;
 
@@ -22,6 +22,8 @@ pub(crate) struct HostedSpec {
     pub(crate) image: PathBuf,
     /// The guest cannot write.
     pub(crate) read_only: bool,
+    /// Where the guest reads registers.
+    pub(crate) reads: Reads,
 }
 
 /// A disk in a device process.
@@ -31,8 +33,21 @@ pub(crate) struct ServedSpec {
     pub(crate) socket: PathBuf,
     /// How the guest's queue notifications come.
     pub(crate) notify: Notify,
+    /// Where the guest reads registers.
+    pub(crate) reads: Reads,
+    /// A process that takes longer for an access is given up.
+    pub(crate) timeout: Option<Duration>,
     /// Who forwards register accesses.
     pub(crate) forwarder: Forwarder,
+}
+
+/// Where the guest reads registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// The device answers each read.
+    Device,
+    /// In the device's shadow registers, without an exit.
+    Shadow,
 }
 
 /// How queue notifications come to the device process.
@@ -55,6 +70,8 @@ pub(crate) enum Forwarder {
         channel: Carrier,
         /// Writes of `QueueNotify` do not wait for the device process.
         posted: bool,
+        /// KVM completes `InterruptACK` and `QueueNotify` by itself.
+        rules: bool,
     },
 }
 
@@ -95,6 +112,8 @@ pub(crate) enum BadDisk {
     Needs(&'static str, &'static str),
     /// A key that this dispatch does not have.
     NotWith(&'static str, &'static str),
+    /// `posted=on` beside rules, which have notifications posted or signalled.
+    PostedWithRules,
     /// A value that the key does not have: key, value, what there is.
     BadValue(&'static str, String, &'static str),
 }
@@ -113,6 +132,9 @@ impl fmt::Display for BadDisk {
             Self::NotWith(key, dispatch) => {
                 write!(f, "'{key}' does not go with dispatch={dispatch}")
             }
+            Self::PostedWithRules => {
+                write!(f, "posted=on does not go with rules=on: by rule, the guest waits for no notification")
+            }
             Self::BadValue(key, value, choices) => {
                 write!(f, "{key}={value}: '{key}' is one of {choices}")
             }
@@ -123,9 +145,36 @@ impl fmt::Display for BadDisk {
 impl std::error::Error for BadDisk {}
 
 const READONLY: &str = "readonly";
-const KEYS: [&str; 7] = [
-    "image", "socket", "dispatch", READONLY, "notify", "channel", "posted",
+const KEYS: [&str; 11] = [
+    "image", "socket", "dispatch", READONLY, "tier", "notify", "channel", "posted", "reads",
+    "rules", "timeout",
 ];
+
+/// What `tier` chooses, unless another key does.
+#[derive(Clone, Copy)]
+struct Tier {
+    channel: Carrier,
+    reads: Reads,
+    rules: bool,
+}
+
+const MESSAGES: Tier = Tier {
+    channel: Carrier::Frames(Transport::Seqpacket),
+    reads: Reads::Device,
+    rules: false,
+};
+const RING: Tier = Tier {
+    channel: Carrier::Ring,
+    ..MESSAGES
+};
+const SHADOW: Tier = Tier {
+    reads: Reads::Shadow,
+    ..RING
+};
+const RULES: Tier = Tier {
+    rules: true,
+    ..SHADOW
+};
 
 /// The pairs of one option; taken out one by one, so that what is left does not belong there.
 struct Pairs(Vec<(&'static str, String)>);
@@ -159,15 +208,16 @@ impl Pairs {
         self.take(key).ok_or(BadDisk::Needs(key, dispatch))
     }
 
-    /// The choice that `key` names, else the first.
+    /// The choice that `key` names.
     fn choose<T: Copy>(
         &mut self,
         key: &'static str,
+        default: T,
         names: &'static str,
         choices: &[(&str, T)],
     ) -> Result<T, BadDisk> {
         let Some(value) = self.take(key) else {
-            return Ok(choices[0].1);
+            return Ok(default);
         };
         choices
             .iter()
@@ -194,17 +244,16 @@ impl FromStr for DiskSpec {
             "exit" => Self::Hosted(HostedSpec {
                 image: pairs.need("image", "exit")?.into(),
                 read_only: pairs.take(READONLY).is_some(),
+                reads: reads(&mut pairs, Reads::Device)?,
             }),
             "exit-ipc" => Self::Served(ServedSpec {
                 socket: pairs.need("socket", "exit-ipc")?.into(),
                 notify: notify(&mut pairs)?,
+                reads: reads(&mut pairs, Reads::Device)?,
+                timeout: timeout(&mut pairs)?,
                 forwarder: Forwarder::Vmm,
             }),
-            "ioregion" => Self::Served(ServedSpec {
-                socket: pairs.need("socket", "ioregion")?.into(),
-                notify: notify(&mut pairs)?,
-                forwarder: by_kvm(&mut pairs)?,
-            }),
+            "ioregion" => Self::Served(by_kvm(&mut pairs)?),
             other => {
                 let choices = "exit, exit-ipc, ioregion";
                 return Err(BadDisk::BadValue("dispatch", other.to_owned(), choices));
@@ -215,9 +264,51 @@ impl FromStr for DiskSpec {
     }
 }
 
+fn by_kvm(pairs: &mut Pairs) -> Result<ServedSpec, BadDisk> {
+    let socket = pairs.need("socket", "ioregion")?.into();
+    let tier = tier(pairs)?;
+    let forwarder = Forwarder::Kvm {
+        channel: channel(pairs, tier.channel)?,
+        posted: switch(pairs, "posted", false)?,
+        rules: switch(pairs, "rules", tier.rules)?,
+    };
+    if matches!(
+        forwarder,
+        Forwarder::Kvm {
+            posted: true,
+            rules: true,
+            ..
+        }
+    ) {
+        return Err(BadDisk::PostedWithRules);
+    }
+    Ok(ServedSpec {
+        socket,
+        notify: notify(pairs)?,
+        reads: reads(pairs, tier.reads)?,
+        timeout: timeout(pairs)?,
+        forwarder,
+    })
+}
+
+fn tier(pairs: &mut Pairs) -> Result<Tier, BadDisk> {
+    pairs.choose(
+        "tier",
+        MESSAGES,
+        "messages, ring, shadow, rules",
+        &[
+            ("messages", MESSAGES),
+            ("ring", RING),
+            ("shadow", SHADOW),
+            ("rules", RULES),
+        ],
+    )
+}
+
 fn notify(pairs: &mut Pairs) -> Result<Notify, BadDisk> {
     pairs.choose(
         "notify",
+        Notify::Register,
         "register, ioeventfd",
         &[
             ("register", Notify::Register),
@@ -226,9 +317,19 @@ fn notify(pairs: &mut Pairs) -> Result<Notify, BadDisk> {
     )
 }
 
-fn by_kvm(pairs: &mut Pairs) -> Result<Forwarder, BadDisk> {
-    let channel = pairs.choose(
+fn reads(pairs: &mut Pairs, default: Reads) -> Result<Reads, BadDisk> {
+    pairs.choose(
+        "reads",
+        default,
+        "device, shadow",
+        &[("device", Reads::Device), ("shadow", Reads::Shadow)],
+    )
+}
+
+fn channel(pairs: &mut Pairs, default: Carrier) -> Result<Carrier, BadDisk> {
+    pairs.choose(
         "channel",
+        default,
         "seqpacket, stream, pipe, ring",
         &[
             ("seqpacket", Carrier::Frames(Transport::Seqpacket)),
@@ -236,9 +337,22 @@ fn by_kvm(pairs: &mut Pairs) -> Result<Forwarder, BadDisk> {
             ("pipe", Carrier::Frames(Transport::Pipe)),
             ("ring", Carrier::Ring),
         ],
-    )?;
-    let posted = pairs.choose("posted", "off, on", &[("off", false), ("on", true)])?;
-    Ok(Forwarder::Kvm { channel, posted })
+    )
+}
+
+fn switch(pairs: &mut Pairs, key: &'static str, default: bool) -> Result<bool, BadDisk> {
+    pairs.choose(key, default, "off, on", &[("off", false), ("on", true)])
+}
+
+/// Milliseconds.
+fn timeout(pairs: &mut Pairs) -> Result<Option<Duration>, BadDisk> {
+    let Some(value) = pairs.take("timeout") else {
+        return Ok(None);
+    };
+    match value.parse() {
+        Ok(milliseconds @ 1..=0xffff_ffff) => Ok(Some(Duration::from_millis(milliseconds))),
+        _ => Err(BadDisk::BadValue("timeout", value, "1 to 4294967295 ms")),
+    }
 }
 
 #[cfg(test)]
@@ -246,9 +360,15 @@ mod tests {
     use super::*;
 
     fn served(notify: Notify, forwarder: Forwarder) -> DiskSpec {
+        with_reads(Reads::Device, notify, forwarder)
+    }
+
+    fn with_reads(reads: Reads, notify: Notify, forwarder: Forwarder) -> DiskSpec {
         DiskSpec::Served(ServedSpec {
             socket: "/s".into(),
             notify,
+            reads,
+            timeout: None,
             forwarder,
         })
     }
@@ -258,14 +378,29 @@ mod tests {
     }
 
     fn by_kvm(channel: Carrier, posted: bool) -> Forwarder {
-        Forwarder::Kvm { channel, posted }
+        Forwarder::Kvm {
+            channel,
+            posted,
+            rules: false,
+        }
+    }
+
+    fn by_rules(channel: Carrier) -> Forwarder {
+        Forwarder::Kvm {
+            channel,
+            posted: false,
+            rules: true,
+        }
     }
 
     #[test]
     fn every_form_is_understood() {
         let hosted = |read_only| {
-            let image = "/i".into();
-            DiskSpec::Hosted(HostedSpec { image, read_only })
+            DiskSpec::Hosted(HostedSpec {
+                image: "/i".into(),
+                read_only,
+                reads: Reads::Device,
+            })
         };
         let plain = frames(Transport::Seqpacket, false);
         for (text, want) in [
@@ -301,6 +436,52 @@ mod tests {
     }
 
     #[test]
+    fn a_tier_is_a_set_of_defaults() {
+        let (by_register, shadow) = (Notify::Register, Reads::Shadow);
+        let stream = Carrier::Frames(Transport::Stream);
+        for (text, want) in [
+            (
+                "tier=messages",
+                served(by_register, frames(Transport::Seqpacket, false)),
+            ),
+            (
+                "tier=ring",
+                served(by_register, by_kvm(Carrier::Ring, false)),
+            ),
+            (
+                "tier=shadow,posted=on",
+                with_reads(shadow, by_register, by_kvm(Carrier::Ring, true)),
+            ),
+            (
+                "tier=rules",
+                with_reads(shadow, by_register, by_rules(Carrier::Ring)),
+            ),
+            (
+                "channel=stream,reads=device,tier=rules,notify=ioeventfd",
+                served(Notify::Ioeventfd, by_rules(stream)),
+            ),
+            (
+                "tier=rules,rules=off,posted=on",
+                with_reads(shadow, by_register, by_kvm(Carrier::Ring, true)),
+            ),
+        ] {
+            let text = format!("socket=/s,dispatch=ioregion,{text}");
+            assert_eq!(text.parse(), Ok(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_out_is_in_milliseconds() {
+        for dispatch in ["exit-ipc", "ioregion"] {
+            let text = format!("socket=/s,dispatch={dispatch},timeout=1500");
+            let Ok(DiskSpec::Served(spec)) = text.parse() else {
+                panic!("{text}");
+            };
+            assert_eq!(spec.timeout, Some(Duration::from_millis(1500)));
+        }
+    }
+
+    #[test]
     fn errors_name_the_key_or_the_value() {
         for (text, want) in [
             ("", "unknown key ''"),
@@ -330,6 +511,26 @@ mod tests {
             (
                 "socket=/s,dispatch=ioregion,posted=yes",
                 "posted=yes: 'posted' is one of off, on",
+            ),
+            (
+                "socket=/s,dispatch=exit-ipc,tier=ring",
+                "'tier' does not go with",
+            ),
+            (
+                "image=/i,dispatch=exit,timeout=1",
+                "'timeout' does not go with",
+            ),
+            (
+                "image=/i,dispatch=exit,reads=kvm",
+                "reads=kvm: 'reads' is one of device, shadow",
+            ),
+            (
+                "socket=/s,dispatch=ioregion,timeout=0",
+                "timeout=0: 'timeout' is one of 1 to",
+            ),
+            (
+                "socket=/s,dispatch=ioregion,tier=rules,posted=on",
+                "posted=on does not go with rules=on",
             ),
             (
                 "socket=/s,dispatch=ioregion,colour=red",

@@ -29,12 +29,16 @@ impl Served {
     }
 
     fn serve_processes(&self) -> Result<()> {
+        let mut shows_registers = false;
         while self.wait_for(&self.listener.as_fd())? {
             let Some(process) = self.attach()? else {
                 continue;
             };
             let process = Arc::new(process);
             self.attachment.attach(Arc::clone(&process));
+            if !shows_registers {
+                shows_registers = self.show_registers(&process)?;
+            }
             self.wait_for(&process.hangup_fd())?;
             self.attachment.detach(&process)?;
             if let Some(by_kvm) = &self.by_kvm {
@@ -42,6 +46,19 @@ impl Served {
             }
         }
         Ok(())
+    }
+
+    /// Lets the guest read the registers in memory, if it is to, once the process has published
+    /// them: when it serves. False when it died before.
+    fn show_registers(&self, process: &DeviceProcess) -> Result<bool> {
+        let Some((vm, slot)) = &self.shadow else {
+            return Ok(true);
+        };
+        if process.drain().is_err() {
+            return Ok(false);
+        }
+        slot.show(vm, &self.state)?;
+        Ok(true)
     }
 
     /// Waits until `source` is readable or hung up; false when the machine stops.
@@ -74,8 +91,9 @@ impl Served {
             Err(error) if is_hang_up(&error) => return Ok(None),
             Err(error) => return Err(error).context("cannot attach a device process"),
         };
+        process.set_timeout(self.timeout)?;
         if let (Some(by_kvm), Some(kvm_end)) = (&self.by_kvm, kvm_end) {
-            by_kvm.set(kvm_end)?;
+            by_kvm.set(kvm_end, &self.state, &self.events)?;
         }
         self.processes.fetch_add(1, Ordering::SeqCst);
         Ok(Some(process))
@@ -130,6 +148,8 @@ mod tests {
             interrupt: EventFd::new(0).unwrap(),
             events: Vec::new(),
             by_kvm: None,
+            shadow: None,
+            timeout: None,
             stop: Arc::clone(stop),
         }
     }
