@@ -186,6 +186,11 @@ impl Disk {
         }
     }
 
+    /// Where its device counts.
+    pub(crate) fn state(&self) -> &StatePage {
+        &self.state
+    }
+
     /// Keeps a device process attached until the machine stops; returns at once when the device
     /// needs none.
     pub(crate) fn supervise(&self) {

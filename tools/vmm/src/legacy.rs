@@ -7,7 +7,7 @@
 //! which is what KVM hands over for a string instruction.
 
 use std::{
-    io::{self, Stdout},
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -17,6 +17,7 @@ use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
 use crate::{
     bus::{AccessError, BusDevice},
+    marks::{ConsoleOutput, Marks},
     stop::{Outcome, Stop},
 };
 
@@ -45,7 +46,7 @@ impl SerialEvents for InputDrained {
     }
 }
 
-type Uart = Serial<InterruptLine, InputDrained, Stdout>;
+type Uart = Serial<InterruptLine, InputDrained, ConsoleOutput>;
 
 /// The serial port at [`crate::layout::SERIAL_PORT`], its output on stdout.
 pub(crate) struct SerialPort {
@@ -53,17 +54,17 @@ pub(crate) struct SerialPort {
 }
 
 impl SerialPort {
-    /// A port that interrupts by `interrupt`.
+    /// A port that interrupts by `interrupt`, and whose output makes `marks`.
     ///
     /// # Errors
     ///
     /// When no eventfd can be had.
-    pub(crate) fn new(interrupt: EventFd) -> Result<Self> {
+    pub(crate) fn new(interrupt: EventFd, marks: Arc<Marks>) -> Result<Self> {
         let drained = EventFd::new(EFD_NONBLOCK).context("cannot create the console eventfd")?;
         let uart = Serial::with_events(
             InterruptLine(interrupt),
             InputDrained(drained),
-            io::stdout(),
+            ConsoleOutput::new(marks),
         );
         Ok(Self {
             uart: Mutex::new(uart),
@@ -183,7 +184,9 @@ mod tests {
 
     #[test]
     fn input_beyond_the_fifo_waits_until_the_guest_has_read() {
-        let port = SerialPort::new(EventFd::new(EFD_NONBLOCK).unwrap()).unwrap();
+        let interrupt = EventFd::new(EFD_NONBLOCK).unwrap();
+        let marks = Arc::new(Marks::new(None, Vec::new(), Vec::new()));
+        let port = SerialPort::new(interrupt, marks).unwrap();
         let drained = port.drained().unwrap();
         let taken = port.input(&[b'x'; 1000]).unwrap();
         assert!(taken > 0 && taken < 1000);

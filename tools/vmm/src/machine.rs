@@ -20,9 +20,10 @@ use crate::{
     disk::{self, Disk, Slot},
     layout,
     legacy::{KeyboardController, SerialPort},
+    marks::Marks,
     memory,
     options::Options,
-    report::{DiskReport, ExitCounts, Report},
+    report::{ExitCounters, Report},
     stop::{Outcome, Stop},
     vcpu::{self, install_kick_handler, Shared, VcpuThread},
 };
@@ -40,17 +41,15 @@ const PLATFORM: &str = "acpi=off pci=off initcall_blacklist=i8042_init reboot=k"
 pub(crate) fn run(options: &Options) -> Result<()> {
     let stop = Arc::new(Stop::new()?);
     let result = Machine::new(options, Arc::clone(&stop)).and_then(Machine::run);
-    let (vcpus, disks) = result?;
+    let counted = result?;
     let outcome = Arc::into_inner(stop)
         .context("a thread outlived the machine")?
         .into_outcome()
         .context("the machine ended without a reason")?;
     if let Some(path) = &options.report {
-        let outcome = describe(&outcome);
         let report = Report {
-            outcome,
-            vcpus,
-            disks,
+            outcome: describe(&outcome),
+            ..counted
         };
         report.write(path)?;
     }
@@ -76,6 +75,8 @@ struct Machine {
     shared: Shared,
     serial: Arc<SerialPort>,
     disks: Vec<Disk>,
+    exits: Vec<Arc<ExitCounters>>,
+    marks: Arc<Marks>,
     _vm: Arc<VmFd>,
     _memory: GuestMemoryMmap,
 }
@@ -91,9 +92,13 @@ impl Machine {
         let vcpus = create_vcpus(&kvm, &vm, options.cpus)?;
         vcpu::start_at(&vcpus[0], entry)?;
 
-        let serial = Arc::new(SerialPort::new(interrupt_line(&vm, layout::SERIAL_IRQ)?)?);
-        let pio = ports(Arc::clone(&serial), Arc::clone(&stop))?;
         let disks = create_disks(options, &vm, &memory, &stop)?;
+        let exits: Vec<Arc<ExitCounters>> = vcpus.iter().map(|_| Arc::default()).collect();
+        let states = disks.iter().map(|disk| disk.state().clone()).collect();
+        let marks = Arc::new(Marks::new(options.mark.clone(), exits.clone(), states));
+        let line = interrupt_line(&vm, layout::SERIAL_IRQ)?;
+        let serial = Arc::new(SerialPort::new(line, Arc::clone(&marks))?);
+        let pio = ports(Arc::clone(&serial), Arc::clone(&stop))?;
         let mut mmio = Bus::default();
         for disk in &disks {
             mmio.insert(disk.address(), layout::VIRTIO_MMIO_SIZE, disk.bus_device())?;
@@ -108,16 +113,18 @@ impl Machine {
             shared,
             serial,
             disks,
+            exits,
+            marks,
             _vm: vm,
             _memory: memory,
         })
     }
 
     /// Runs the vCPUs and the disks' supervisors until the machine stops; this thread is the
-    /// console's. Whatever happens, every thread is joined.
-    fn run(self) -> Result<(Vec<ExitCounts>, Vec<DiskReport>)> {
+    /// console's. Whatever happens, every thread is joined. Answers what was counted.
+    fn run(self) -> Result<Report> {
         install_kick_handler()?;
-        let vcpus = thread::scope(|scope| {
+        thread::scope(|scope| {
             let stop = &self.shared.stop;
             for disk in &self.disks {
                 let thread = thread::Builder::new().name("supervisor".to_owned());
@@ -125,14 +132,19 @@ impl Machine {
                     stop.request(Outcome::Failed(error.into()));
                 }
             }
-            let threads = start(self.vcpus, &self.shared);
+            let threads = start(self.vcpus, &self.exits, &self.shared);
             let console = Console::new(&self.serial, stop).and_then(|mut console| console.run());
             if let Err(error) = console {
                 stop.request(Outcome::Failed(error));
             }
             halt(threads, &self.disks)
         })?;
-        Ok((vcpus, self.disks.iter().map(Disk::report).collect()))
+        Ok(Report {
+            outcome: String::new(),
+            vcpus: self.exits.iter().map(|exits| exits.values()).collect(),
+            disks: self.disks.iter().map(Disk::report).collect(),
+            marks: self.marks.taken(),
+        })
     }
 }
 
@@ -165,10 +177,10 @@ fn create_disks(
 }
 
 /// Starts the vCPUs; when one does not, the machine stops.
-fn start(vcpus: Vec<VcpuFd>, shared: &Shared) -> Vec<VcpuThread> {
+fn start(vcpus: Vec<VcpuFd>, exits: &[Arc<ExitCounters>], shared: &Shared) -> Vec<VcpuThread> {
     let mut threads = Vec::new();
-    for (id, vcpu) in (0u8..).zip(vcpus) {
-        match VcpuThread::spawn(id, vcpu, shared.clone()) {
+    for ((id, vcpu), exits) in (0u8..).zip(vcpus).zip(exits) {
+        match VcpuThread::spawn(id, vcpu, shared.clone(), Arc::clone(exits)) {
             Ok(thread) => threads.push(thread),
             Err(error) => shared.stop.request(Outcome::Failed(error)),
         }
@@ -177,12 +189,11 @@ fn start(vcpus: Vec<VcpuFd>, shared: &Shared) -> Vec<VcpuThread> {
 }
 
 /// Gets the vCPUs out of KVM and out of their disks once the machine stops, and waits for them.
-fn halt(threads: Vec<VcpuThread>, disks: &[Disk]) -> Result<Vec<ExitCounts>> {
+fn halt(threads: Vec<VcpuThread>, disks: &[Disk]) -> Result<()> {
     let closed: Vec<_> = disks.iter().map(Disk::close).collect();
     let kicked: Vec<_> = threads.iter().map(VcpuThread::kick).collect();
-    let counts: Vec<_> = threads.into_iter().map(VcpuThread::join).collect();
-    closed.into_iter().chain(kicked).collect::<Result<()>>()?;
-    counts.into_iter().collect()
+    let joined: Vec<_> = threads.into_iter().map(VcpuThread::join).collect();
+    closed.into_iter().chain(kicked).chain(joined).collect()
 }
 
 fn create_vm(kvm: &Kvm) -> Result<VmFd> {

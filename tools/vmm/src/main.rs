@@ -15,6 +15,7 @@ mod disk;
 mod layout;
 mod legacy;
 mod machine;
+mod marks;
 mod memory;
 mod options;
 mod readiness;

@@ -63,7 +63,8 @@ Report:
   {\"outcome\": text,
    \"vcpus\": [for each, how often KVM_RUN came back to the VMM, by reason],
    \"disks\": [{\"address\", \"irq\", \"dispatch\", \"processes\": device processes attached,
-              \"counters\": what the device counted, register accesses by their way there}]}
+              \"counters\": what the device counted, register accesses by their way there}],
+   \"marks\": [{\"line\": of --mark, and \"vcpus\", \"disks\": what was counted until then}]}
 
 Example:
   shunt-vmm --kernel vmlinux --cmdline \"console=ttyS0 panic=-1 root=/dev/vda\" \\
@@ -98,6 +99,10 @@ pub(crate) struct Options {
     /// A disk, see below; may be given several times
     #[arg(long = "disk", value_name = "SPEC")]
     pub(crate) disks: Vec<DiskSpec>,
+
+    /// Note the counters in the report whenever the guest prints a line with this on its console
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) mark: Option<String>,
 
     /// Write what was counted to this file, as JSON, when the guest has ended
     #[arg(long, value_name = "FILE")]

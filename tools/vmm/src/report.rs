@@ -2,13 +2,18 @@
 
 //! What the VMM counted, as JSON (`--report`).
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use anyhow::{Context, Result};
 use ioregion_wire::uapi::KVM_EXIT_IOREGIONFD_FAILURE;
 use kvm_ioctls::VcpuExit;
 use serde::Serialize;
 use shunt::counters::CounterValues;
+
+use crate::marks::Mark;
 
 /// How often `KVM_RUN` of one vCPU came back to the VMM, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -29,19 +34,50 @@ pub(crate) struct ExitCounts {
     pub(crate) other: u64,
 }
 
-impl ExitCounts {
+/// The same, as it is counted.
+#[derive(Debug, Default)]
+pub(crate) struct ExitCounters {
+    io: AtomicU64,
+    mmio: AtomicU64,
+    hlt: AtomicU64,
+    intr: AtomicU64,
+    ioregion_failure: AtomicU64,
+    shutdown: AtomicU64,
+    other: AtomicU64,
+}
+
+impl ExitCounters {
     /// Counts one exit.
-    pub(crate) fn count(&mut self, exit: &VcpuExit<'_>) {
+    pub(crate) fn count(&self, exit: &VcpuExit<'_>) {
         let counter = match exit {
-            VcpuExit::IoIn(..) | VcpuExit::IoOut(..) => &mut self.io,
-            VcpuExit::MmioRead(..) | VcpuExit::MmioWrite(..) => &mut self.mmio,
-            VcpuExit::Hlt => &mut self.hlt,
-            VcpuExit::Intr => &mut self.intr,
-            VcpuExit::Shutdown => &mut self.shutdown,
-            VcpuExit::Unsupported(KVM_EXIT_IOREGIONFD_FAILURE) => &mut self.ioregion_failure,
-            _ => &mut self.other,
+            VcpuExit::IoIn(..) | VcpuExit::IoOut(..) => &self.io,
+            VcpuExit::MmioRead(..) | VcpuExit::MmioWrite(..) => &self.mmio,
+            VcpuExit::Hlt => &self.hlt,
+            VcpuExit::Intr => &self.intr,
+            VcpuExit::Shutdown => &self.shutdown,
+            VcpuExit::Unsupported(KVM_EXIT_IOREGIONFD_FAILURE) => &self.ioregion_failure,
+            _ => &self.other,
         };
-        *counter += 1;
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a return without an exit: a signal, or a processor that got its SIPI.
+    pub(crate) fn count_interruption(&self) {
+        self.intr.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The values now.
+    pub(crate) fn values(&self) -> ExitCounts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ExitCounts {
+            io: get(&self.io),
+            mmio: get(&self.mmio),
+            hlt: get(&self.hlt),
+            intr: get(&self.intr),
+            ioregion_failure: get(&self.ioregion_failure),
+            shutdown: get(&self.shutdown),
+            other: get(&self.other),
+        }
     }
 }
 
@@ -54,6 +90,8 @@ pub(crate) struct Report {
     pub(crate) vcpus: Vec<ExitCounts>,
     /// In the order of the options.
     pub(crate) disks: Vec<DiskReport>,
+    /// What was counted until a line with the text of `--mark` was printed, for each.
+    pub(crate) marks: Vec<Mark>,
 }
 
 /// One disk.

@@ -10,14 +10,14 @@ use kvm_ioctls::{VcpuExit, VcpuFd};
 use shunt::{ioregion, Operation};
 
 use super::Shared;
-use crate::{bus::AccessError, report::ExitCounts, stop::Outcome};
+use crate::{bus::AccessError, report::ExitCounters, stop::Outcome};
 
 /// Runs `vcpu` until the machine stops.
 ///
 /// # Errors
 ///
 /// When KVM or a device cannot go on; with the vCPU's registers when it is KVM.
-pub(super) fn run(vcpu: &mut VcpuFd, shared: &Shared, counts: &mut ExitCounts) -> Result<()> {
+pub(super) fn run(vcpu: &mut VcpuFd, shared: &Shared, counts: &ExitCounters) -> Result<()> {
     while shared.stop.outcome().is_none() {
         match run_once(vcpu, shared, counts) {
             Ok(()) => {}
@@ -28,16 +28,11 @@ pub(super) fn run(vcpu: &mut VcpuFd, shared: &Shared, counts: &mut ExitCounts) -
     Ok(())
 }
 
-fn run_once(
-    vcpu: &mut VcpuFd,
-    shared: &Shared,
-    counts: &mut ExitCounts,
-) -> Result<(), AccessError> {
+fn run_once(vcpu: &mut VcpuFd, shared: &Shared, counts: &ExitCounters) -> Result<(), AccessError> {
     let exit = match vcpu.run() {
         Ok(exit) => exit,
-        // A signal, or a processor that got its SIPI.
         Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {
-            counts.intr += 1;
+            counts.count_interruption();
             return Ok(());
         }
         Err(error) => return Err(fatal(vcpu, &format!("KVM_RUN failed: {error}"))),

@@ -11,6 +11,7 @@ use std::{
     cell::Cell,
     marker::PhantomData,
     ptr,
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 
@@ -20,7 +21,7 @@ use vmm_sys_util::signal::{register_signal_handler, Killable, SIGRTMIN};
 
 use super::{exits, Shared};
 use crate::{
-    report::ExitCounts,
+    report::ExitCounters,
     stop::{Outcome, StopOnPanic},
 };
 
@@ -70,26 +71,29 @@ impl Drop for Kickable {
 }
 
 /// A running vCPU.
-pub(crate) struct VcpuThread(JoinHandle<ExitCounts>);
+pub(crate) struct VcpuThread(JoinHandle<()>);
 
 impl VcpuThread {
-    /// Runs `vcpu` on a thread of its own until the machine stops.
+    /// Runs `vcpu` on a thread of its own until the machine stops; counts its exits.
     ///
     /// # Errors
     ///
     /// When there is no thread to be had.
-    pub(crate) fn spawn(id: u8, mut vcpu: VcpuFd, shared: Shared) -> Result<Self> {
+    pub(crate) fn spawn(
+        id: u8,
+        mut vcpu: VcpuFd,
+        shared: Shared,
+        counters: Arc<ExitCounters>,
+    ) -> Result<Self> {
         let thread = thread::Builder::new()
             .name(format!("vcpu{id}"))
             .spawn(move || {
                 let _guard = StopOnPanic(&shared.stop);
-                let mut counts = ExitCounts::default();
                 let _kickable = Kickable::new(&mut vcpu);
-                if let Err(error) = exits::run(&mut vcpu, &shared, &mut counts) {
+                if let Err(error) = exits::run(&mut vcpu, &shared, &counters) {
                     let error = error.context(format!("vCPU {id}"));
                     shared.stop.request(Outcome::Failed(error));
                 }
-                counts
             })
             .with_context(|| format!("cannot start the thread of vCPU {id}"))?;
         Ok(Self(thread))
@@ -104,12 +108,12 @@ impl VcpuThread {
         self.0.kill(SIGRTMIN()).context("cannot kick a vCPU thread")
     }
 
-    /// Waits for the thread; answers what its `KVM_RUN`s came back for.
+    /// Waits for the thread.
     ///
     /// # Errors
     ///
     /// When the thread panicked.
-    pub(crate) fn join(self) -> Result<ExitCounts> {
+    pub(crate) fn join(self) -> Result<()> {
         self.0.join().map_err(|_| anyhow!("a vCPU thread panicked"))
     }
 }
