@@ -40,6 +40,8 @@ struct Counters {
     bytes_written: u64,
     notify_register: u64,
     notify_eventfd: u64,
+    interrupt_status_reads: u64,
+    interrupt_acks: u64,
 }
 
 /// How many register accesses came from where.

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
-use l1::scenario::Scenario;
+use l1::scenario::{Scenario, COUNTERS_MARK};
 use nix::sys::signal::Signal;
 use wait_timeout::ChildExt;
 
@@ -87,7 +87,8 @@ pub(crate) fn vmm(scenario: &Scenario, place: &Place, task: &str) -> Command {
         .arg("--disk")
         .arg(scenario.disk_option(&disk.to_string_lossy()))
         .arg("--report")
-        .arg(place.report());
+        .arg(place.report())
+        .args(["--mark", COUNTERS_MARK]);
     command
 }
 

@@ -15,11 +15,36 @@ pub enum Dispatch {
     Ioregion,
 }
 
+/// What a guest does with its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Reads files, writes files, and reads those.
+    Files,
+    /// Reads blocks, so many and then some more, with marks between on its console.
+    Load,
+}
+
+impl Task {
+    /// What it is called on the guest's command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Files => "work",
+            Self::Load => "load",
+        }
+    }
+}
+
+/// What a line of the guest's console has in it when the VMM is to note its counters.
+pub const COUNTERS_MARK: &str = "@counters";
+
 /// One guest: how its disk is dispatched, and what happens to the device process.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     /// Unique; one word.
     pub name: &'static str,
+    /// What the guest does.
+    pub task: Task,
     /// Where the registers are served.
     pub dispatch: Dispatch,
     /// More words of the VMM's `--disk` option.
@@ -67,11 +92,15 @@ const KILLS: &[Kill] = &[
     kill("rereading", 10),
 ];
 
+/// Nothing but notifications comes to the device: reads are in memory, rules do the rest.
+const RULES: &[&str] = &["tier=rules"];
+
 const IOEVENTFD: &[&str] = &["notify=ioeventfd"];
 
 /// What most scenarios are, but for the name.
 const PLAIN: Scenario = Scenario {
     name: "",
+    task: Task::Files,
     dispatch: Dispatch::Ioregion,
     options: &[],
     kills: &[],
@@ -117,6 +146,12 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "ioregion-shadow",
+        options: RULES,
+        in_run: true,
+        ..PLAIN
+    },
+    Scenario {
         name: "ioregion-stream",
         options: &["channel=stream"],
         ..PLAIN
@@ -136,6 +171,19 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ioregion-ring-kill",
         options: &["channel=ring"],
+        kills: KILLS,
+        ..PLAIN
+    },
+    Scenario {
+        name: "ioregion-shadow-kill",
+        options: RULES,
+        kills: KILLS,
+        ..PLAIN
+    },
+    Scenario {
+        name: "exit-ipc-shadow-kill",
+        dispatch: Dispatch::ExitIpc,
+        options: &["reads=shadow"],
         kills: KILLS,
         ..PLAIN
     },
@@ -164,13 +212,60 @@ pub const SCENARIOS: &[Scenario] = &[
         cpus: 2,
         ..PLAIN
     },
+    Scenario {
+        name: "ioregion-shadow-smp-kill",
+        options: &["tier=rules", "notify=ioeventfd"],
+        kills: KILLS,
+        cpus: 2,
+        ..PLAIN
+    },
+];
+
+/// What a load is, but for the name.
+const LOAD: Scenario = Scenario {
+    task: Task::Load,
+    ..PLAIN
+};
+
+/// A load for every way to dispatch, from the one that asks most to the one that asks nobody.
+pub const LOADS: &[Scenario] = &[
+    Scenario {
+        name: "load-exit",
+        dispatch: Dispatch::Exit,
+        ..LOAD
+    },
+    Scenario {
+        name: "load-exit-ipc",
+        dispatch: Dispatch::ExitIpc,
+        ..LOAD
+    },
+    Scenario {
+        name: "load-ioregion",
+        ..LOAD
+    },
+    Scenario {
+        name: "load-channel",
+        options: &["tier=ring"],
+        ..LOAD
+    },
+    Scenario {
+        name: "load-channel-shadow",
+        options: &["tier=shadow"],
+        ..LOAD
+    },
+    Scenario {
+        name: "load-channel-shadow-rules",
+        options: RULES,
+        ..LOAD
+    },
 ];
 
 impl Scenario {
-    /// The scenario of this name.
+    /// The scenario or load of this name.
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Self> {
-        SCENARIOS.iter().find(|scenario| scenario.name == name)
+        let mut all = SCENARIOS.iter().chain(LOADS);
+        all.find(|scenario| scenario.name == name)
     }
 
     /// Whether the device is a process of its own.
@@ -253,8 +348,8 @@ mod tests {
 
     #[test]
     fn names_are_unique_words() {
-        let names: HashSet<_> = SCENARIOS.iter().map(|s| s.name).collect();
-        assert_eq!(names.len(), SCENARIOS.len());
+        let names: HashSet<_> = SCENARIOS.iter().chain(LOADS).map(|s| s.name).collect();
+        assert_eq!(names.len(), SCENARIOS.len() + LOADS.len());
         assert!(names.iter().all(|n| !n.contains([',', ' ', ':'])));
     }
 

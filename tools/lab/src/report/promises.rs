@@ -5,7 +5,7 @@
 
 use l1::scenario::{Dispatch, Report, Scenario};
 
-use super::VmmReport;
+use super::{Counters, VmmReport};
 
 /// Collects what does not hold.
 #[derive(Default)]
@@ -88,6 +88,7 @@ fn check_dispatch(scenario: &Scenario, report: &Report, vmm: &VmmReport, broken:
         Dispatch::Ioregion => paths == (true, false, false),
     };
     broken.unless(as_promised, || format!("register accesses: {by:?}"));
+    check_rules(scenario, counters, broken);
     let notified = (counters.notify_register > 0, counters.notify_eventfd > 0);
     let by_event = scenario.options.contains(&"notify=ioeventfd");
     broken.equal(
@@ -95,6 +96,25 @@ fn check_dispatch(scenario: &Scenario, report: &Report, vmm: &VmmReport, broken:
         notified,
         (!by_event, by_event),
     );
+    check_bytes(report, counters, broken);
+}
+
+/// What a scenario's options keep away from the device process, as long as it lives.
+fn check_rules(scenario: &Scenario, counters: &Counters, broken: &mut Broken) {
+    let has_rules = scenario.options.contains(&"tier=rules");
+    let is_read_in_memory = has_rules || scenario.options.contains(&"reads=shadow");
+    if is_read_in_memory {
+        // No interrupt comes before the first device process has published the registers.
+        let reads = counters.interrupt_status_reads;
+        broken.equal("reads of InterruptStatus by the device", reads, 0);
+    }
+    if has_rules && scenario.kills.is_empty() {
+        let acks = counters.interrupt_acks;
+        broken.equal("interrupts acknowledged by the device", acks, 0);
+    }
+}
+
+fn check_bytes(report: &Report, counters: &Counters, broken: &mut Broken) {
     if let Some(guest) = &report.guest {
         // A redone request counts twice, so the device may have done more than the guest saw.
         for (what, device, sectors) in [
@@ -140,6 +160,7 @@ mod tests {
                     "bad_accesses": 0, "failed_requests": 0, "resets_demanded": 0,
                     "bytes_read": 51200, "bytes_written": 5120,
                     "notify_register": 800, "notify_eventfd": 0,
+                    "interrupt_status_reads": 0, "interrupt_acks": 0,
                 }}],
             })),
             device_processes: 1,
@@ -183,6 +204,22 @@ mod tests {
             let vmm = report.vmm.as_mut().unwrap();
             *vmm.pointer_mut(&place).unwrap() = Value::from(value);
             assert_eq!(broken_in("ioregion", &report), 1, "{place}");
+        }
+    }
+
+    #[test]
+    fn rules_keep_acknowledgements_from_the_device() {
+        for (name, counter, broken) in [
+            ("ioregion", "interrupt_status_reads", 0),
+            ("ioregion", "interrupt_acks", 0),
+            ("ioregion-shadow", "interrupt_status_reads", 1),
+            ("ioregion-shadow", "interrupt_acks", 1),
+        ] {
+            let mut report = good();
+            let vmm = report.vmm.as_mut().unwrap();
+            let place = format!("/disks/0/counters/{counter}");
+            *vmm.pointer_mut(&place).unwrap() = Value::from(1);
+            assert_eq!(broken_in(name, &report), broken, "{name}, {counter}");
         }
     }
 
