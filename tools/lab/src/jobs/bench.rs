@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! `lab bench`: instructions per access, exact and the same on every machine.
+//! `lab bench`: instructions per access, and what a request asks of whom; exact and the same on
+//! every machine.
+
+mod load;
 
 use std::time::Duration;
 
@@ -59,12 +62,24 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
         &path,
         &format!("{}\n", serde_json::to_string_pretty(&rows)?),
     )?;
-    println!("{}\n{CAVEAT}", table(&rows));
+    for suite in suites(&rows) {
+        println!("{}", table(&suite));
+    }
+    println!("{CAVEAT}");
     Ok(verdict(&failures))
 }
 
-/// One deterministic boot: its rows and what was wrong.
+/// The rows of all suites, and what was wrong.
 fn measure(lab: &Lab) -> Result<(Vec<Row>, Vec<String>)> {
+    let (mut rows, mut failures) = accesses(lab)?;
+    let (more, broken) = load::measure(lab)?;
+    rows.extend(more);
+    failures.extend(broken);
+    Ok((rows, failures))
+}
+
+/// One deterministic boot for the bench program: its rows and what was wrong.
+fn accesses(lab: &Lab) -> Result<(Vec<Row>, Vec<String>)> {
     let directory = lab.places.out("bench")?;
     let job = Job::Program(vec!["/bin/bench".to_owned()]);
     let machine = Machine {
@@ -109,6 +124,12 @@ fn differences(first: &[Row], second: &[Row]) -> Vec<String> {
         }
     }
     found
+}
+
+/// The rows by suite.
+fn suites(rows: &[Row]) -> Vec<Vec<Row>> {
+    let of_a_suite = rows.chunk_by(|a, b| a.suite == b.suite);
+    of_a_suite.map(<[Row]>::to_vec).collect()
 }
 
 /// A row for each case, a column for each metric.
