@@ -30,6 +30,18 @@ pub(crate) struct Arguments {
     /// Measure twice, and fail when any row differs
     #[arg(long)]
     twice: bool,
+    /// Only the bench program's suites, or only the guests'
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+}
+
+/// A part of the measurements.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Instructions per access
+    Accesses,
+    /// What a request of a Linux guest asks of whom
+    Loads,
 }
 
 /// What the bench program prints of one case, a JSON object per line.
@@ -51,9 +63,9 @@ struct Row {
 ///
 /// L1 cannot be booted, or the bench program did not print rows.
 pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
-    let (rows, mut failures) = measure(lab)?;
+    let (rows, mut failures) = measure(lab, arguments.only)?;
     if arguments.twice {
-        let (again, more) = measure(lab)?;
+        let (again, more) = measure(lab, arguments.only)?;
         failures.extend(more);
         failures.extend(differences(&rows, &again));
     }
@@ -69,12 +81,18 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
     Ok(verdict(&failures))
 }
 
-/// The rows of all suites, and what was wrong.
-fn measure(lab: &Lab) -> Result<(Vec<Row>, Vec<String>)> {
-    let (mut rows, mut failures) = accesses(lab)?;
-    let (more, broken) = load::measure(lab)?;
-    rows.extend(more);
-    failures.extend(broken);
+/// The rows of all suites, or of one part of them, and what was wrong.
+fn measure(lab: &Lab, only: Option<Part>) -> Result<(Vec<Row>, Vec<String>)> {
+    let (mut rows, mut failures) = (Vec::new(), Vec::new());
+    let parts: [(Part, fn(&Lab) -> Result<_>); 2] =
+        [(Part::Accesses, accesses), (Part::Loads, load::measure)];
+    for (part, measure) in parts {
+        if only.is_none_or(|only| only == part) {
+            let (more, broken) = measure(lab)?;
+            rows.extend::<Vec<Row>>(more);
+            failures.extend::<Vec<String>>(broken);
+        }
+    }
     Ok((rows, failures))
 }
 

@@ -4,6 +4,7 @@
 
 mod any_driver;
 mod hostile;
+mod published;
 mod rig;
 
 use virtio_bindings::virtio_mmio::*;

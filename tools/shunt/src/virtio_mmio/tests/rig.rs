@@ -28,7 +28,9 @@ pub(super) const NEEDS_RESET: u32 = VIRTIO_CONFIG_S_NEEDS_RESET;
 /// Its answer is its question; the configuration space is eight bytes to write.
 #[derive(Debug, Default)]
 pub(super) struct Echo {
-    config: [u8; 8],
+    pub(super) config: [u8; 8],
+    /// Says so when it is asked.
+    pub(super) config_changed: bool,
 }
 
 impl VirtioDevice for Echo {
@@ -57,6 +59,10 @@ impl VirtioDevice for Echo {
         for (byte, value) in self.config.iter_mut().skip(offset as usize).zip(data) {
             *byte = *value;
         }
+    }
+
+    fn take_config_change(&mut self) -> bool {
+        std::mem::take(&mut self.config_changed)
     }
 
     fn handle(&mut self, _queue: usize, chain: &Chain<'_>, _: &Counters) -> Result<u32, BadChain> {
@@ -90,6 +96,12 @@ impl Rig {
     /// What a new process finds after this one died.
     pub(super) fn restarted(self) -> Self {
         Self::on(self.transport.memory, self.transport.state)
+    }
+
+    /// What a guest reads in memory.
+    pub(super) fn shadow(&self, register: u32) -> u32 {
+        let shadow = self.transport.state.shadow();
+        shadow.load(register.into(), Width::Long) as u32
     }
 
     pub(super) fn read(&mut self, register: u32) -> u32 {
