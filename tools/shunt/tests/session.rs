@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use ioregion_ring::consumer::BadChannel;
 use ioregion_ring::layout::{MAGIC, MAGIC_AT, SLOTS_AT, VCPUS_AT};
@@ -163,6 +164,64 @@ fn a_process_that_dies_is_noticed() {
         ),
         "{error}"
     );
+}
+
+#[test]
+fn a_process_is_drained_and_serves_on() {
+    let vmm = Vmm::new();
+    let device = device(vmm.path());
+    let process = vmm.attach().unwrap();
+    for _ in 0..3 {
+        process.drain().unwrap();
+        process.access(&command(0, Operation::Read)).unwrap();
+    }
+    drop(process);
+    device.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_process_that_dies_is_not_drained() {
+    let vmm = Vmm::new();
+    let path = vmm.path();
+    let device = std::thread::spawn(move || drop(Session::connect(&path).unwrap()));
+    let process = vmm.attach().unwrap();
+    device.join().unwrap();
+    let error = process.drain().unwrap_err();
+    assert!(
+        matches!(
+            error.kind(),
+            ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_process_that_hangs_is_given_up_in_time() {
+    let vmm = Vmm::new();
+    let path = vmm.path();
+    // It never serves.
+    let device = std::thread::spawn(move || Session::connect(&path).unwrap());
+    let process = vmm.attach().unwrap();
+    process.set_timeout(Some(Duration::from_millis(1))).unwrap();
+    let error = process.access(&command(0, Operation::Read)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    drop(device.join().unwrap());
+}
+
+#[test]
+fn shadow_registers_are_shared_and_outlive_a_process() {
+    let vmm = Vmm::new();
+    for life in 1..3 {
+        let path = vmm.path();
+        let device = std::thread::spawn(move || {
+            let session = Session::connect(&path).unwrap();
+            session.state.shadow().fetch_or(0x60, Width::Long, life)
+        });
+        vmm.attach().unwrap().wait_hangup().unwrap();
+        assert_eq!(device.join().unwrap(), life - 1);
+    }
+    assert_eq!(vmm.state.shadow().load(0x60, Width::Long), 3);
 }
 
 #[test]
