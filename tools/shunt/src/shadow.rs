@@ -198,10 +198,13 @@ mod tests {
 
     #[test]
     fn bits_that_two_set_and_clear_at_once_are_all_right() {
-        const ROUNDS: u64 = 20_000;
+        // Long enough for both to run at once, or in turns.
+        const ROUNDS: u64 = 300_000;
         let state = StatePage::create().unwrap();
+        let start = std::sync::Barrier::new(2);
         let ours = |bit: u64| {
             let registers = state.shadow();
+            start.wait();
             for _ in 0..ROUNDS {
                 assert_eq!(registers.fetch_or(0x60, Width::Long, bit) & bit, 0);
                 assert_eq!(registers.clear(0x60, Width::Long, bit) & bit, bit);

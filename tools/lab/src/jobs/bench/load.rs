@@ -6,6 +6,11 @@
 //! A guest reads blocks past its page cache, some and then more, and prints a mark before, between
 //! and after; the VMM notes its counters at each. What the second reading has more than the first
 //! is the requests alone: boot, shell, programs and console are in both.
+//!
+//! Time is the machine's, not a count of instructions: under `-icount`, QEMU has been seen to give a
+//! nested guest an interrupt while it had them off, so that it waited for a spin lock of its own.
+//! With one reader, the counts are exact all the same, but for the wake-ups of a process that
+//! looks into a ring by itself.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +22,6 @@ use serde::Deserialize;
 
 use super::{Lab, Row};
 use crate::boot::boot;
-use crate::qemu::Machine;
 
 const SUITE: &str = "virtio-mmio";
 const LIMIT: Duration = Duration::from_secs(900);
@@ -73,7 +77,7 @@ impl ByOrigin {
 /// Counts of what happened between marks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Counts {
-    /// Returns of `KVM_RUN` to the VMM.
+    /// Returns of `KVM_RUN` to the VMM, but for port accesses: those are the console's.
     exits: i64,
     /// Waits of the device process that ended.
     wakeups: i64,
@@ -90,7 +94,7 @@ impl Counts {
     fn of(mark: &Mark) -> Result<Self> {
         let disk = mark.disks.first().context("a mark without a disk")?;
         Ok(Self {
-            exits: mark.vcpus.iter().flat_map(BTreeMap::values).sum(),
+            exits: mark.vcpus.iter().map(exits).sum(),
             wakeups: disk.woken_by_access + disk.woken_by_event,
             requests: disk.requests,
             interrupts: disk.interrupts,
@@ -117,16 +121,17 @@ impl Counts {
     }
 }
 
+fn exits(vcpu: &BTreeMap<String, i64>) -> i64 {
+    let of_disk = vcpu.iter().filter(|(reason, _)| *reason != "io");
+    of_disk.map(|(_, count)| count).sum()
+}
+
 /// Boots L1 with a guest for every load: the rows, and what was wrong.
 pub(super) fn measure(lab: &Lab) -> Result<(Vec<Row>, Vec<String>)> {
     let directory = lab.places.out("bench/virtio-mmio")?;
     let names = LOADS.iter().map(|load| load.name.to_owned()).collect();
     let job = Job::Scenarios(names);
-    let machine = Machine {
-        deterministic: true,
-        ..lab.machine(&job, 1, &directory)
-    };
-    let outcome = boot(&machine, SUITE, LIMIT)?;
+    let outcome = boot(&lab.machine(&job, 1, &directory), SUITE, LIMIT)?;
     let (mut rows, mut failures) = (Vec::new(), outcome.failures.clone());
     for load in LOADS {
         match rows_of(load, &outcome.reports) {
@@ -157,7 +162,14 @@ fn rows_of(load: &Scenario, reports: &[Report]) -> Result<(Vec<Row>, Vec<String>
         if load.name == ASKS_NOBODY {
             broken.extend(asked(&counts).map(|what| format!("{name}: {what}: {counts:?}")));
         }
-        rows.extend(figures(&name, &counts));
+        let is_ring = load
+            .options
+            .iter()
+            .any(|option| option.starts_with("tier="));
+        rows.extend(figures(&name, &counts).into_iter().map(|row| Row {
+            varies: depth > 1 || is_ring && row.metric.starts_with("wakeups"),
+            ..row
+        }));
     }
     Ok((rows, broken))
 }
@@ -197,6 +209,7 @@ fn figures(case: &str, counts: &Counts) -> Vec<Row> {
         unit: unit.to_owned(),
         value: (count as f64 / of as f64 * 10_000.0).round() / 10_000.0,
         command: "make bench".to_owned(),
+        varies: false,
     };
     let per_request = |metric, count| row(metric, &format!("{metric}/request"), count, REQUESTS);
     let per_interrupt = |metric: &str, count| {
@@ -259,7 +272,10 @@ mod tests {
 
     #[test]
     fn what_both_readings_have_is_not_counted() {
-        let (rows, broken) = measured(report()).unwrap();
+        let mut report = report();
+        let vmm = report.vmm.as_mut().unwrap();
+        *vmm.pointer_mut("/marks/11/vcpus/0/io").unwrap() = Value::from(1_000_000);
+        let (rows, broken) = measured(report).unwrap();
         assert_eq!(broken, [""; 0]);
         let value = |metric: &str| {
             let row = rows
@@ -272,6 +288,8 @@ mod tests {
         assert_eq!(value("wakeups-per-interrupt"), 1.0);
         assert_eq!(value("status-reads"), 0.0);
         assert_eq!(rows.len(), 16);
+        // One reader's rows are exact, but for the wake-ups by a ring.
+        assert_eq!(rows.iter().filter(|row| !row.varies).count(), 6);
     }
 
     #[test]
@@ -279,7 +297,7 @@ mod tests {
         let counters = "disks/0";
         for place in [
             "vcpus/0/mmio".to_owned(),
-            "vcpus/0/io".to_owned(),
+            "vcpus/0/intr".to_owned(),
             format!("{counters}/interrupt_status_reads"),
             format!("{counters}/interrupt_acks"),
             format!("{counters}/register_reads/kvm"),
