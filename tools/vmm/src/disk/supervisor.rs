@@ -118,7 +118,12 @@ mod tests {
         device::Device, memory, serve::serve, session::Session, state::StatePage, vmm::Listener,
         Command, Operation, Width,
     };
-    use std::{path::Path, sync::atomic::AtomicU64, thread};
+    use std::{
+        path::Path,
+        sync::{atomic::AtomicU64, mpsc},
+        thread,
+        time::Duration,
+    };
     use vm_memory::GuestAddress;
     use vmm_sys_util::{eventfd::EventFd, tempdir::TempDir};
 
@@ -136,6 +141,19 @@ mod tests {
         fn write(&mut self, _: u64, _: Width, _: u64) {
             assert!(!self.dies_of_a_write, "this panic belongs to the test");
         }
+    }
+
+    /// Answers nothing before the other end of this is gone.
+    struct Hung(mpsc::Receiver<()>);
+
+    impl Device for Hung {
+        fn read(&mut self, _: u64, _: Width) -> u64 {
+            // Nobody sends: it ends when the test does.
+            let _ = self.0.recv();
+            0
+        }
+
+        fn write(&mut self, _: u64, _: Width, _: u64) {}
     }
 
     fn served(socket: &Path, stop: &Arc<Stop>) -> Served {
@@ -193,5 +211,37 @@ mod tests {
         });
         assert_eq!(served.processes(), 2);
         assert!(matches!(stop.outcome(), Some(Outcome::GuestReset)));
+    }
+
+    #[test]
+    fn an_access_does_not_wait_for_a_process_that_hangs() {
+        let folder = TempDir::new_with_prefix("/tmp/shunt-vmm").unwrap();
+        let socket = folder.as_path().join("socket");
+        let stop = Arc::new(Stop::new().unwrap());
+        let mut served = served(&socket, &stop);
+        served.timeout = Some(Duration::from_millis(500));
+        thread::scope(|scope| {
+            let (end_hang, hang) = mpsc::channel();
+            scope.spawn(|| served.supervise());
+            let hung = scope.spawn(|| serve(Session::connect(&socket).unwrap(), &mut Hung(hang)));
+            let read = scope.spawn(|| access(&served, Operation::Read));
+            // The first in the queue of the listener is the one that hangs: it is attached.
+            while served.processes() == 0 {
+                thread::yield_now();
+            }
+            let next = scope.spawn(|| {
+                let mut device = Mortal {
+                    name: 2,
+                    dies_of_a_write: false,
+                };
+                serve(Session::connect(&socket).unwrap(), &mut device)
+            });
+            assert_eq!(read.join().unwrap(), 2);
+            drop(end_hang);
+            hung.join().unwrap().unwrap();
+            stop.request(Outcome::GuestReset);
+            served.attachment.close().unwrap();
+            next.join().unwrap().unwrap();
+        });
     }
 }
