@@ -129,6 +129,15 @@ fn the_device_shares_memory_interrupt_and_state() {
     device.join().unwrap().unwrap();
 }
 
+/// What the VMM sees of a process that died.
+fn assert_gone(error: &std::io::Error) {
+    let is_gone = matches!(
+        error.kind(),
+        ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
+    );
+    assert!(is_gone, "{error}");
+}
+
 #[test]
 fn a_hang_up_frees_everyone() {
     let vmm = Vmm::new();
@@ -157,13 +166,7 @@ fn a_process_that_dies_is_noticed() {
     process.wait_hangup().unwrap();
     device.join().unwrap();
     let error = process.access(&command(0, Operation::Read)).unwrap_err();
-    assert!(
-        matches!(
-            error.kind(),
-            ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
-        ),
-        "{error}"
-    );
+    assert_gone(&error);
 }
 
 #[test]
@@ -187,13 +190,7 @@ fn a_process_that_dies_is_not_drained() {
     let process = vmm.attach().unwrap();
     device.join().unwrap();
     let error = process.drain().unwrap_err();
-    assert!(
-        matches!(
-            error.kind(),
-            ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
-        ),
-        "{error}"
-    );
+    assert_gone(&error);
 }
 
 #[test]
