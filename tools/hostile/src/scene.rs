@@ -20,7 +20,7 @@ use ioregion_wire::frame::{Command, Reply, FRAME_SIZE};
 use ioregion_wire::uapi::KvmIoregion;
 use kvm_ioctls::VmFd;
 use libc::{MAP_ANONYMOUS, MAP_SHARED, PROT_READ, PROT_WRITE};
-use rawguest::{Asm, Exit, Kicker, Machine, Mem, Ram, Reg, Storm, Vcpu, Width};
+use rawguest::{Asm, Exit, Kicker, Machine, Mem, Memory, Reg, Storm, Vcpu, Width};
 use shunt::channel::{pair, ChannelEnd, Transport};
 use shunt::ioregion::create_channel;
 use shunt::ring_channel::RingChannel;
@@ -172,7 +172,7 @@ fn sum_of_reads(program: &mut Asm, address: u64, count: u32) {
         .halt();
 }
 
-fn let_go(ram: &Ram) -> Result<()> {
+fn let_go(ram: &Memory) -> Result<()> {
     Ok(ram.store(FLAG.into(), 1u32)?)
 }
 
