@@ -163,14 +163,7 @@ pub(crate) fn handle(vm: &Vm, vcpu: &mut Vcpu, io: &mut Io<'_>) -> IoOutcome {
     if !prior.has_begun(io) {
         // An access that was given up has left its wait behind.
         patience.end();
-        let entry = match prior.is_unclaimed(io) {
-            true => None,
-            false => vm.find(io),
-        };
-        *prior = match entry {
-            Some(entry) => Prior::Begun(Access::begin(entry, io, None)),
-            None => Prior::Nothing,
-        };
+        prior.begin(vm, io);
     }
     let Prior::Begun(access) = prior else {
         return IoOutcome::ToUserspace;
@@ -200,6 +193,19 @@ impl Prior {
             Self::Begun(access) => io.is_resumed() || is_mmio(io, access.addr, access.is_write),
             _ => false,
         }
+    }
+
+    /// Begins the access that KVM asks about, if it is one of a region.
+    #[inline(never)]
+    fn begin(&mut self, vm: &Vm, io: &Io<'_>) {
+        let entry = match self.is_unclaimed(io) {
+            true => None,
+            false => vm.find(io),
+        };
+        *self = match entry {
+            Some(entry) => Self::Begun(Access::begin(entry, io, None)),
+            None => Self::Nothing,
+        };
     }
 
     fn is_unclaimed(&self, io: &Io<'_>) -> bool {
@@ -321,18 +327,30 @@ impl Access {
                 self.receive(sent, io, patience)?;
                 continue;
             }
-            let step = self.entry.step(io, self.done);
-            if let Some(Step::Send(piece)) = &step {
-                course.goes_to_device(&piece.command);
-            }
-            if self.is_fresh() {
-                course.dispatched(self.region(), io);
-            }
-            match step {
-                Some(Step::Done(bytes)) => self.complete(bytes),
-                Some(Step::Send(piece)) => self.send(&piece, io, patience)?,
-                None => return Err(Stop::Failed(EINVAL)),
-            }
+            self.take_step(io, patience, course)?;
+        }
+        Ok(())
+    }
+
+    /// Does the next bytes by a rule, or sends them.
+    #[inline(never)]
+    fn take_step(
+        &mut self,
+        io: &mut Io<'_>,
+        patience: &mut Patience,
+        course: &mut Course,
+    ) -> Result<(), Stop> {
+        let step = self.entry.step(io, self.done);
+        if let Some(Step::Send(piece)) = &step {
+            course.goes_to_device(&piece.command);
+        }
+        if self.is_fresh() {
+            course.dispatched(self.region(), io);
+        }
+        match step {
+            Some(Step::Done(bytes)) => self.complete(bytes),
+            Some(Step::Send(piece)) => self.send(&piece, io, patience)?,
+            None => return Err(Stop::Failed(EINVAL)),
         }
         Ok(())
     }

@@ -20,4 +20,12 @@ static inline long shunt_time_left(u64 deadline)
 	return max(left, 0);
 }
 
+static inline void shunt_schedule_until(u64 deadline)
+{
+	if (deadline == SHUNT_NEVER)
+		schedule();
+	else
+		schedule_timeout(shunt_time_left(deadline));
+}
+
 #endif

@@ -195,19 +195,17 @@ int shunt_ring_sleep(struct shunt_ring *ring, u32 vcpu, size_t line, u64 request
 
 	prepare_to_rcuwait(wait);
 	for (;;) {
-		long left = shunt_time_left(deadline);
-
 		/* Pairs with the barrier of rcuwait_wake_up(). */
 		set_current_state(TASK_INTERRUPTIBLE);
 		if (READ_ONCE(*answer) == request || shunt_ring_changes(ring) != seen)
 			break;
 		if (signal_pending(current))
 			r = -EINTR;
-		else if (!left)
+		else if (!shunt_time_left(deadline))
 			r = -ETIMEDOUT;
 		if (r)
 			break;
-		schedule_timeout(left);
+		shunt_schedule_until(deadline);
 	}
 	finish_rcuwait(wait);
 	return r;

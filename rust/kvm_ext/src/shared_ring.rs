@@ -178,6 +178,7 @@ impl SharedRing {
     /// # Errors
     ///
     /// `EINTR`: a signal is pending. `ETIMEDOUT`: the deadline came.
+    #[inline]
     pub fn sleep(&self, vcpu: usize, request: u64, seen: u32, deadline: Deadline) -> Result {
         let vcpu = self.checked(vcpu);
         let line = Layout::completion(vcpu);

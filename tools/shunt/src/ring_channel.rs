@@ -157,6 +157,7 @@ impl RingChannel {
     }
 
     /// Whether an access is in the ring.
+    #[inline]
     pub(crate) fn is_ready(&self) -> bool {
         self.consumer.is_ready(&self.kernel)
     }
@@ -206,6 +207,7 @@ impl RingChannel {
     }
 
     /// Wakes a vCPU that sleeps, if one does.
+    #[inline]
     pub(crate) fn wake(&self, sleeper: Option<u32>) -> io::Result<()> {
         match sleeper {
             Some(_) => self.end.wake(sleeper),
@@ -224,11 +226,13 @@ impl RingChannel {
 
     /// Asks to be woken by [`fd`](Self::fd); false if there is no need to, because an access is
     /// in the ring.
+    #[inline]
     pub(crate) fn arm(&mut self) -> bool {
         self.consumer.arm(&self.own, &self.kernel)
     }
 
     /// Looks by itself from now on.
+    #[inline]
     pub(crate) fn disarm(&self) {
         Consumer::disarm(&self.own);
     }

@@ -34,11 +34,13 @@ impl Patience {
     }
 
     /// Whether [`look`](Self::look) would look more than once.
+    #[inline]
     pub(crate) fn is_left(&self) -> bool {
         !self.time.is_zero()
     }
 
     /// Looks for an access until there is one, or patience is at its end.
+    #[inline]
     pub(crate) fn look(&mut self, is_ready: impl Fn() -> bool) -> bool {
         if !self.has_other_cpu {
             return false;
@@ -55,6 +57,7 @@ impl Patience {
     }
 
     /// An access ended the sleep that followed the last [`look`](Self::look).
+    #[inline]
     pub(crate) fn was_woken(&mut self) {
         if let Some(start) = self.idle_since.take() {
             self.adapt(start.elapsed());
