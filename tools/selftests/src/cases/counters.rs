@@ -6,22 +6,20 @@ pub(super) mod counts;
 pub(super) mod file;
 
 use std::fs;
-use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use anyhow::{ensure, Context as _, Result};
-use ioregion_wire::uapi::{
-    KvmIoregion, KvmIoregionRule, KvmIoregionRules, KVM_IOREGION_RULE_DOORBELL,
-    KVM_IOREGION_RULE_WRITE, KVM_SET_IOREGION_RULES,
-};
+use anyhow::{Context as _, Result};
+use ioregion_wire::uapi::KvmIoregion;
 use kvm_ioctls::VmFd;
 use rawguest::{Asm, Machine, Mem, Reg, Vcpu, Width};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::channel::{self, DeviceEnd, KvmEnd, Transport};
+use crate::channel::{DeviceEnd, KvmEnd, Transport};
 use crate::check::check_eq;
-use crate::region::{set, MMIO};
+use crate::region::MMIO;
+use crate::rules;
+use crate::scene::{scene, Scene};
 use crate::suite::Skip;
 use crate::tasks;
 
@@ -37,46 +35,32 @@ pub(super) fn path_of(vm: &VmFd) -> Result<PathBuf> {
     Ok(Path::new(KVM).join(name).join("ioregion"))
 }
 
-/// A vCPU with this program, and the device behind one region.
+/// The machine, vCPU and device of a [`scene`].
 pub(super) fn fixture(
     transport: Transport,
     program: &Asm,
     region: impl FnOnce(&KvmEnd) -> KvmIoregion,
 ) -> Result<(Machine, Vcpu, DeviceEnd)> {
-    let machine = Machine::new()?;
-    let (end, device) = channel::open_on(machine.fd(), transport)?;
-    set(machine.fd(), &region(&end)).context("KVM_SET_IOREGION")?;
-    let vcpu = machine.add_vcpu(program)?;
+    let Scene {
+        machine,
+        vcpu,
+        device,
+        ..
+    } = scene(transport, program, region)?;
     Ok((machine, vcpu, device))
 }
 
 /// Makes writes of 4 bytes at `offset` of the region at `MMIO` a rule's: it posts them to the
 /// device, or signals an eventfd.
 pub(super) fn set_doorbell(vm: &VmFd, offset: u32, eventfd: Option<&EventFd>) -> Result<()> {
-    let rule = KvmIoregionRule {
-        offset,
-        size: 4,
-        kind: KVM_IOREGION_RULE_DOORBELL,
-        flags: KVM_IOREGION_RULE_WRITE,
-        fd: eventfd.map_or(-1, AsRawFd::as_raw_fd),
-        ..Default::default()
-    };
-    let argument = KvmIoregionRules {
+    let region = KvmIoregion {
         guest_paddr: MMIO,
         memory_size: SIZE,
-        rules: (&raw const rule) as u64,
-        nr_rules: 1,
         ..Default::default()
     };
-    let number = KVM_SET_IOREGION_RULES.into();
-    // SAFETY: the kernel reads argument and rule, which live until it returns, and keeps neither.
-    let result = unsafe { libc::ioctl(vm.as_raw_fd(), number, &raw const argument) };
-    ensure!(
-        result == 0,
-        "KVM_SET_IOREGION_RULES: {}",
-        io::Error::last_os_error()
-    );
-    Ok(())
+    let fd = eventfd.map_or(rules::NO_FD, AsRawFd::as_raw_fd);
+    let rule = rules::doorbell(Width::Long, offset, fd);
+    rules::set(vm, &region, None, &[rule]).context("KVM_SET_IOREGION_RULES")
 }
 
 /// The line of a region.

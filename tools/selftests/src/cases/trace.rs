@@ -41,6 +41,8 @@ tests!(
 
 const SIZE: u64 = 0x1000;
 const INSTANCES: &str = "/sys/kernel/tracing/instances";
+/// How long bpftrace may take to see a signal.
+const PATIENCE: Duration = Duration::from_secs(3);
 const SCRIPTS: &str = "/share/bpftrace";
 
 /// A trace buffer of our own, with the events of ioregion on.
@@ -295,11 +297,32 @@ impl Script {
         Ok(script)
     }
 
-    /// What it has seen.
-    fn finish(mut self) -> Result<String> {
+    /// bpftrace 0.17 only sees a signal that wakes it from this.
+    fn is_polling(&self) -> bool {
+        const EPOLL_WAIT: [&str; 2] = ["232", "281"];
+        let path = format!("/proc/{}/syscall", self.child.id());
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let number = text.split(' ').next().unwrap_or_default();
+        EPOLL_WAIT.contains(&number)
+    }
+
+    fn interrupt(&self) {
         let pid = self.child.id() as libc::pid_t;
         // SAFETY: the child has not been waited for, so its number is still its own.
         unsafe { libc::kill(pid, libc::SIGINT) };
+    }
+
+    /// What it has seen.
+    fn finish(mut self) -> Result<String> {
+        let mut interrupted: Option<Instant> = None;
+        while self.child.try_wait().context("bpftrace")?.is_none() {
+            let is_due = interrupted.is_none_or(|at| at.elapsed() > PATIENCE);
+            if is_due && self.is_polling() {
+                self.interrupt();
+                interrupted = Some(Instant::now());
+            }
+            thread::yield_now();
+        }
         let mut text = String::new();
         self.output.read_to_string(&mut text).context("bpftrace")?;
         let status = self.child.wait().context("bpftrace")?;
