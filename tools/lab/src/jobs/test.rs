@@ -173,7 +173,10 @@ fn program(
         .to_vec();
     all.extend_from_slice(words);
     let job = Job::Program(all);
-    let with_bpftrace = bpftrace::images(&lab.places, &lab.images)?;
+    let with_bpftrace = match program {
+        "selftests" => bpftrace::images(&lab.places, &lab.images)?,
+        _ => None,
+    };
     let machine = Machine {
         images: with_bpftrace.as_ref().unwrap_or(&lab.images),
         ..lab.machine(&job, cpus, &directory)
