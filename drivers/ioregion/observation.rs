@@ -57,10 +57,7 @@ impl Patience {
     /// many nanoseconds, if it waited.
     #[inline(always)]
     pub(crate) fn end(&mut self) -> Option<(How, u64)> {
-        match self.began {
-            None => None,
-            Some(began) => Some(self.end_wait(began)),
-        }
+        self.began.map(|began| self.end_wait(began))
     }
 
     #[cold]
