@@ -5,8 +5,8 @@
 //! Several vCPUs may have commands in flight on one channel. The protocol has no request ids:
 //! replies come in the order of the commands. So each command draws a ticket when it is sent,
 //! and the reply that arrives belongs to the oldest ticket that has none. Whichever vCPU
-//! receives it leaves it here for its owner. A vCPU that gives up leaves its ticket abandoned:
-//! the reply, when it comes, is dropped.
+//! receives it leaves it here for its owner. A vCPU that gives up takes its slot back: the reply,
+//! when it comes, finds none and is dropped.
 
 use ioregion_wire::frame::Reply;
 
@@ -21,7 +21,6 @@ pub struct Slot(Option<(u64, State)>);
 #[derive(Clone, Copy, Debug)]
 enum State {
     Awaited,
-    Abandoned,
     Answered(Reply),
 }
 
@@ -80,10 +79,7 @@ impl Replies {
         let due = self.received;
         self.received += 1;
         if let Some(slot) = slot_of(slots, due) {
-            slot.0 = match slot.0 {
-                Some((_, State::Awaited)) => Some((due, State::Answered(reply))),
-                _ => None,
-            };
+            slot.0 = Some((due, State::Answered(reply)));
         }
         Ok(())
     }
@@ -103,10 +99,7 @@ impl Replies {
     /// Gives a ticket up: its reply is dropped.
     pub fn abandon(&mut self, slots: &mut [Slot], ticket: Ticket) {
         if let Some(slot) = slot_of(slots, ticket.0) {
-            slot.0 = match slot.0 {
-                Some((id, State::Awaited)) => Some((id, State::Abandoned)),
-                _ => None,
-            };
+            slot.0 = None;
         }
     }
 }
@@ -130,6 +123,10 @@ mod tests {
         let second = replies.send(&mut slots).unwrap();
         assert!(!replies.has_room(&slots));
         replies.abandon(&mut slots, first);
+        assert!(
+            replies.has_room(&slots),
+            "a device that never answers keeps slots"
+        );
         replies.receive(&mut slots, Reply { data: 1 }).unwrap();
         replies.receive(&mut slots, Reply { data: 2 }).unwrap();
         assert_eq!(replies.take(&mut slots, first), None);
