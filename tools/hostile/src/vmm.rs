@@ -36,6 +36,8 @@ struct Target {
     /// `struct kvm_run` of each, once more.
     runs: Vec<Mapping>,
     memory: Mapping,
+    /// The file of debugfs that shows the regions' counters.
+    counters: String,
     /// Numbers of descriptors that anybody may use and close.
     files: Mutex<Vec<RawFd>>,
 }
@@ -71,7 +73,9 @@ impl Target {
         };
         let runs = vcpus.iter().map(map).collect::<Result<_, _>>();
         let (protection, flags) = (PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+        let (process, vm) = (std::process::id(), machine.fd().as_raw_fd());
         Ok(Self {
+            counters: format!("/sys/kernel/debug/kvm/{process}-{vm}/ioregion"),
             vm: machine.fd().as_raw_fd(),
             vcpus: vcpus.iter().map(AsRawFd::as_raw_fd).collect(),
             runs: runs.context("map kvm_run")?,

@@ -2,6 +2,8 @@
 
 //! One call after the other.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{IntoRawFd, RawFd};
 use std::sync::{MutexGuard, PoisonError};
 
@@ -66,8 +68,9 @@ impl<'a> Calls<'a> {
             74..79 => self.map_channel(),
             79..85 => self.open_files().context("open files")?,
             85..90 => self.close_file(),
-            90..92 => self.fork().context("fork")?,
-            92..95 => self.scribble(),
+            90..91 => self.fork().context("fork")?,
+            91..93 => self.read_counters(),
+            93..95 => self.scribble(),
             95..97 => self.add_vcpu(),
             _ => self.use_vcpu(),
         }
@@ -201,6 +204,19 @@ impl<'a> Calls<'a> {
         let status = sys::wait(child)?;
         ensure!(status == 0, "another process may use the VM: {status}");
         Ok(())
+    }
+
+    /// Reads the regions' counters while regions come and go; may keep the file for longer than
+    /// the VM lives.
+    fn read_counters(&mut self) {
+        let Ok(mut file) = File::open(&self.target.counters) else {
+            return;
+        };
+        let mut text = String::new();
+        let _ = file.read_to_string(&mut text);
+        if self.rng.bool() {
+            self.keep(file.into_raw_fd());
+        }
     }
 
     /// Writes into what the kernel has just read, or is about to.
