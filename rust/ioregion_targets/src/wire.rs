@@ -19,6 +19,7 @@ use ioregion_wire::{
         Width,
         FRAME_SIZE, //
     },
+    run::RunAccess,
     uapi::{
         KvmIoregion,
         KvmIoregionChannel,
@@ -122,10 +123,41 @@ pub fn structures(input: &mut Input<'_>, seen: &mut Digest) -> Result<(), Broken
     hold(failure.access == bytes[..32], "access is at 0")?;
     hold(failure.data == word(&bytes, 64), "data is at 64")?;
     hold(failure.error as u32 == half(&bytes, 84), "error is at 84")?;
+    access(&failure, &bytes)?;
     for at in (0..bytes.len()).step_by(8) {
         seen.see(word(&bytes, at));
     }
     Ok(())
+}
+
+/// The access of a failure: `kvm_run.mmio`, or `kvm_run.io` if it is one of ports.
+fn access(failure: &KvmIoregionfdFailure, bytes: &[u8]) -> Result<(), Broken> {
+    let is_pio = failure.flags & 1 != 0;
+    let access = RunAccess::from(failure);
+    let wanted = match is_pio {
+        true => RunAccess {
+            is_pio,
+            is_write: bytes[0] == 1,
+            address: u64::from(half(bytes, 0) >> 16),
+            size: bytes[1].into(),
+            count: half(bytes, 4),
+            data_offset: word(bytes, 8),
+        },
+        false => RunAccess {
+            is_pio,
+            is_write: bytes[20] != 0,
+            address: word(bytes, 0),
+            size: half(bytes, 16),
+            count: 1,
+            data_offset: 40,
+        },
+    };
+    hold(access == wanted, "an access is the bytes of its exit")?;
+    let length = u128::from(access.size) * u128::from(access.count);
+    hold(
+        u128::from(access.bytes()) == length,
+        "all bytes of an access",
+    )
 }
 
 fn rules(bytes: &[u8]) -> Result<(), Broken> {
