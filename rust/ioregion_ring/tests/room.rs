@@ -156,6 +156,26 @@ fn a_vcpu_that_waits_for_room_is_told() {
     all_find_room(1, None);
 }
 
+/// A device that looks by itself asks once, after it took an access.
+#[test]
+fn a_device_that_never_sleeps_tells_of_room() {
+    loom::model(|| {
+        let shared = Shared::full();
+        let vcpu = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.send(2))
+        };
+        let Channel { kernel, device, .. } = &*shared.channel;
+        let mut consumer = shared.channel.consumer();
+        assert_eq!(shared.channel.next(&mut consumer), Some(1));
+        if Consumer::is_room_wanted(device, kernel) {
+            shared.tell_of_room();
+        }
+        vcpu.join().unwrap();
+        assert_eq!(shared.channel.next(&mut consumer), Some(2));
+    });
+}
+
 /// With all preemptions this would take hours.
 #[test]
 fn two_vcpus_that_wait_for_room_are_told() {
