@@ -96,6 +96,11 @@ macro_rules! with_register {
     };
 }
 
+/// Zero-extends.
+fn extended(value: impl Into<u64>) -> u64 {
+    value.into()
+}
+
 impl Shadow {
     /// The registers from `start` to the end of `mapping`.
     pub(crate) fn new(mapping: Arc<MmapRegion>, start: usize) -> Self {
@@ -115,9 +120,9 @@ impl Shadow {
 
     /// What is published. Acquires.
     pub fn load(&self, offset: u64, width: Width) -> u64 {
-        with_register!(self, offset, width, |register| register
-            .load(Ordering::Acquire)
-            .into())
+        with_register!(self, offset, width, |register| extended(
+            register.load(Ordering::Acquire)
+        ))
     }
 
     /// Publishes a value; bits above `width` are ignored. Releases.
@@ -128,17 +133,17 @@ impl Shadow {
 
     /// Sets bits; answers the value before. Sequentially consistent.
     pub fn fetch_or(&self, offset: u64, width: Width, bits: u64) -> u64 {
-        with_register!(self, offset, width, |register| register
-            .fetch_or(bits as _, Ordering::SeqCst)
-            .into())
+        with_register!(self, offset, width, |register| extended(
+            register.fetch_or(bits as _, Ordering::SeqCst)
+        ))
     }
 
     /// Clears bits, as KVM does for a write-1-to-clear rule; answers the value before.
     /// Sequentially consistent.
     pub fn clear(&self, offset: u64, width: Width, bits: u64) -> u64 {
-        with_register!(self, offset, width, |register| register
-            .fetch_and(!bits as _, Ordering::SeqCst)
-            .into())
+        with_register!(self, offset, width, |register| extended(
+            register.fetch_and(!bits as _, Ordering::SeqCst)
+        ))
     }
 
     fn at<T: AtomicInteger>(&self, offset: u64) -> &T {

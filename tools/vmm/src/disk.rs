@@ -135,7 +135,7 @@ pub(crate) struct Disk {
 
 enum Dispatch {
     Hosted(Arc<Hosted>),
-    Served(Served),
+    Served(Box<Served>),
 }
 
 impl Disk {
@@ -162,7 +162,8 @@ impl Disk {
                 Dispatch::Hosted(Arc::new(hosted))
             }
             DiskSpec::Served(spec) => {
-                Dispatch::Served(Served::new(spec, slot, state.clone(), interrupt, machine)?)
+                let served = Served::new(spec, slot, state.clone(), interrupt, machine)?;
+                Dispatch::Served(Box::new(served))
             }
         };
         Ok(Self {

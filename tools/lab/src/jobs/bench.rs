@@ -86,15 +86,15 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
 
 /// The rows of all suites, or of one part of them, and what was wrong.
 fn measure(lab: &Lab, only: Option<Part>) -> Result<(Vec<Row>, Vec<String>)> {
+    let wants = |part| only.is_none_or(|only| only == part);
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
-    let parts: [(Part, fn(&Lab) -> Result<_>); 2] =
-        [(Part::Accesses, accesses), (Part::Loads, load::measure)];
-    for (part, measure) in parts {
-        if only.is_none_or(|only| only == part) {
-            let (more, broken) = measure(lab)?;
-            rows.extend::<Vec<Row>>(more);
-            failures.extend::<Vec<String>>(broken);
-        }
+    if wants(Part::Accesses) {
+        (rows, failures) = accesses(lab)?;
+    }
+    if wants(Part::Loads) {
+        let (more, broken) = load::measure(lab)?;
+        rows.extend(more);
+        failures.extend(broken);
     }
     Ok((rows, failures))
 }
