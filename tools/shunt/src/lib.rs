@@ -43,7 +43,8 @@
 //! | [`channel`] | both | what carries commands and replies as messages |
 //! | [`ring_channel`] | device | what carries them in shared memory |
 //! | [`memory`], [`state`], [`shadow`], [`counters`] | both | what they share |
-//! | [`virtio_mmio`], [`virtio_device`], [`chain`] | device | virtio-mmio |
+//! | [`virtio_device`], [`chain`] | device | virtio, over [`virtio_mmio`] or [`virtio_pci`] |
+//! | [`pci`] | device | what a PCI device is to whoever puts it on a bus |
 //!
 //! Unsafe code is where memory is mapped or the kernel is called: `state`, `vectored`, `session`,
 //! `vmm`, `ioregion`, and `shared_area` and `kernel_end` of `ring_channel`.
@@ -55,6 +56,7 @@ pub mod counters;
 pub mod device;
 pub mod ioregion;
 pub mod memory;
+pub mod pci;
 mod ring;
 pub mod ring_channel;
 pub mod serve;
@@ -64,6 +66,7 @@ pub mod state;
 mod vectored;
 pub mod virtio_device;
 pub mod virtio_mmio;
+pub mod virtio_pci;
 pub mod vmm;
 
 pub use ioregion_wire::frame::{Command, Operation, Reply, Width};

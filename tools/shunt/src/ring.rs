@@ -58,6 +58,15 @@ pub(crate) struct Request<'m> {
     pub(crate) chain: Chain<'m>,
 }
 
+/// What became of a [`Ring::turn`].
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// There are more requests.
+    pub(crate) more: bool,
+    /// The driver wants an interrupt.
+    pub(crate) interrupt: bool,
+}
+
 impl Ring {
     /// The ring that the registers describe, all of it in guest memory. Its indices are zero.
     fn open(
@@ -115,6 +124,33 @@ impl Ring {
         ring.queue.set_next_avail(used);
         ring.queue.set_next_used(used);
         Ok(ring)
+    }
+
+    /// Hands up to `batch` requests to `handle`, which answers how many bytes of the writable
+    /// part it wrote. Each is complete before the next is looked at: that is what makes the used
+    /// index tell the truth after a crash.
+    pub(crate) fn turn(
+        &mut self,
+        memory: &GuestMemoryMmap,
+        batch: usize,
+        mut handle: impl FnMut(&Chain<'_>) -> Result<u32, BadChain>,
+    ) -> Result<Turn, RingError> {
+        let mut done = 0;
+        self.quiet(memory)?;
+        let more = loop {
+            if done == batch {
+                break true;
+            }
+            if let Some(request) = self.next(memory)? {
+                let length = handle(&request.chain)?;
+                self.complete(memory, request.head, length)?;
+                done += 1;
+            } else if !self.listen(memory)? {
+                break false;
+            }
+        };
+        let interrupt = done > 0 && self.interrupt_wanted(memory)?;
+        Ok(Turn { more, interrupt })
     }
 
     /// The next request, if the driver has made one available.

@@ -24,8 +24,9 @@ use crate::session::Session;
 use crate::state::StatePage;
 
 use drain::Drain;
-use served_channel::ServedChannel;
 use served_rings::ServedRings;
+
+pub use served_channel::ServedChannel;
 
 /// Why a session ended other than by the VMM's hanging up.
 #[derive(Debug)]

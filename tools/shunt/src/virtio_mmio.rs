@@ -6,7 +6,7 @@
 //! registers](crate::shadow) behind it. This file runs the queues; `registers` is the register file
 //! as the driver writes it, `published` as it reads it, `rules` what KVM can do of it by itself.
 
-mod half;
+pub(crate) mod half;
 mod published;
 mod registers;
 mod rules;

@@ -16,10 +16,12 @@ use crate::counters::Origin;
 
 use super::ServeError;
 
+/// The device's end of one channel that carries frames.
+///
 /// Replies are written in the order of their commands. A command is read only when all earlier
 /// replies are written, so there is at most one reply to write.
 #[derive(Debug)]
-pub(super) struct ServedChannel {
+pub struct ServedChannel {
     origin: Origin,
     endpoint: Endpoint,
     input: Reassembly,
@@ -29,7 +31,11 @@ pub(super) struct ServedChannel {
 
 impl ServedChannel {
     /// Takes an end over and makes it non-blocking.
-    pub(super) fn new(origin: Origin, endpoint: Endpoint) -> io::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// Those of `fcntl(2)` and `getsockopt(2)`.
+    pub fn new(origin: Origin, endpoint: Endpoint) -> io::Result<Self> {
         for fd in [endpoint.read_fd(), endpoint.write_fd()] {
             rustix::io::ioctl_fionbio(fd, true)?;
         }
@@ -51,7 +57,8 @@ impl ServedChannel {
         self.origin
     }
 
-    pub(super) fn read_fd(&self) -> RawFd {
+    /// Readable when there is something to [`receive`](Self::receive).
+    pub fn read_fd(&self) -> RawFd {
         self.endpoint.read_fd().as_raw_fd()
     }
 
@@ -60,20 +67,21 @@ impl ServedChannel {
     }
 
     /// The other end hung up. What it had not finished to send is no command.
-    pub(super) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.closed
     }
 
     /// A reply waits for room.
-    pub(super) fn is_blocked(&self) -> bool {
+    pub fn is_blocked(&self) -> bool {
         !self.output.is_empty()
     }
 
     /// Reads once, and carries out the command that this completes, if it does.
-    pub(super) fn receive(
-        &mut self,
-        perform: impl FnOnce(&Command) -> Reply,
-    ) -> Result<(), ServeError> {
+    ///
+    /// # Errors
+    ///
+    /// The other end sent what is no command, or reading failed.
+    pub fn receive(&mut self, perform: impl FnOnce(&Command) -> Reply) -> Result<(), ServeError> {
         let origin = self.origin;
         let count = match self.endpoint.reader().read(self.input.space()) {
             Ok(count) => count,
@@ -102,7 +110,11 @@ impl ServedChannel {
     }
 
     /// Writes of the reply what there is room for.
-    pub(super) fn send(&mut self) -> Result<(), ServeError> {
+    ///
+    /// # Errors
+    ///
+    /// Writing failed.
+    pub fn send(&mut self) -> Result<(), ServeError> {
         while !self.output.is_empty() && !self.closed {
             match self.endpoint.writer().write(self.output.make_contiguous()) {
                 Ok(count) => drop(self.output.drain(..count)),

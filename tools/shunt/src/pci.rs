@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! What a PCI device is to whoever puts it on a bus: configuration space, base address registers
+//! (BARs), interrupts, memory to reach by DMA.
+//!
+//! The registers behind all BARs are one [`Device`]: those of BAR `n` begin at [`bar`]`(n)`. So an
+//! access is carried out and counted by [`perform`](crate::device::perform) whichever way it came.
+//!
+//! Who puts the device on a bus calls one method at a time. After each call that may have changed
+//! something it looks at [`interrupts`](PciDevice::interrupts).
+
+use std::sync::Arc;
+
+use vm_memory::GuestMemoryMmap;
+
+use crate::counters::Counters;
+use crate::device::Device;
+
+/// How many BARs a device can have.
+pub const BARS: usize = 6;
+
+/// Bytes of the configuration space.
+pub const CONFIG_SIZE: usize = 256;
+
+/// Where the registers of BAR `index` begin in the [`Device`]; a BAR has less than 4 GiB.
+pub const fn bar(index: usize) -> u64 {
+    (index as u64) << 32
+}
+
+/// What the device signals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interrupts {
+    /// Level of the interrupt pin; low while MSI-X is enabled.
+    pub pin: bool,
+    /// One bit for each MSI-X vector that is to be signalled and has not been
+    /// [`delivered`](PciDevice::delivered): the pending bits.
+    pub pending: u32,
+}
+
+/// A part of a BAR that KVM can hand to the device without a trip through the VMM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FastPath {
+    /// Any write at exactly this place is [`Device::notified`] of `event`.
+    Doorbell {
+        /// Which BAR.
+        bar: usize,
+        /// Where in it.
+        offset: u64,
+        /// The argument of `notified`.
+        event: usize,
+    },
+    /// Registers that are not mapped: every access is one to the [`Device`].
+    Registers {
+        /// Which BAR.
+        bar: usize,
+        /// Where in it.
+        offset: u64,
+        /// Bytes.
+        size: u64,
+    },
+}
+
+/// A PCI device.
+pub trait PciDevice: Device {
+    /// Bytes of each BAR: 0 for one that is not there, else a power of two of at least 16.
+    fn bar_sizes(&self) -> [u32; BARS];
+
+    /// Whether it has an interrupt pin.
+    fn has_pin(&self) -> bool;
+
+    /// How many MSI-X vectors it has, at most 32.
+    fn msix_vectors(&self) -> u32;
+
+    /// Reads configuration space; `offset + data.len()` is at most [`CONFIG_SIZE`].
+    fn read_config(&mut self, offset: usize, data: &mut [u8]);
+
+    /// Writes configuration space; `offset + data.len()` is at most [`CONFIG_SIZE`]. What cannot
+    /// be written stays as it is.
+    fn write_config(&mut self, offset: usize, data: &[u8]);
+
+    /// The parts of BARs that may bypass the VMM. They do not overlap.
+    fn fast_paths(&self) -> Vec<FastPath>;
+
+    /// From now on this is what the device reaches by DMA, instead of what it reached before.
+    fn set_memory(&mut self, memory: GuestMemoryMmap);
+
+    /// Everything as at first, except memory.
+    fn reset(&mut self);
+
+    /// What the device signals now.
+    fn interrupts(&self) -> Interrupts;
+
+    /// These vectors were signalled.
+    fn delivered(&mut self, vectors: u32);
+
+    /// Where its accesses are counted.
+    fn counters(&self) -> Arc<Counters>;
+}

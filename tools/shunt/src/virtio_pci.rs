@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The virtio-pci transport, without the legacy interface: virtio 1.3, section 4.1.
+//!
+//! `layout` says where registers are, `config_space`, `common` and `msix` hold them; this file
+//! runs the queues. The device has an interrupt pin and MSI-X with a vector for each queue and one
+//! for the configuration.
+//!
+//! Unlike [`VirtioMmio`](crate::virtio_mmio::VirtioMmio) it does not outlive its process: its
+//! registers are its own.
+
+mod common;
+mod config_space;
+mod layout;
+mod msix;
+
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use ioregion_wire::frame::Width;
+use virtio_bindings::virtio_config::{
+    VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_NEEDS_RESET,
+    VIRTIO_F_VERSION_1,
+};
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+use vm_memory::GuestMemoryMmap;
+
+use crate::counters::{add, Counters};
+use crate::device::Device;
+use crate::pci::{bar, FastPath, Interrupts, PciDevice, BARS};
+use crate::ring::{Ring, RingError};
+use crate::state::{QueueRegisters, MAX_QUEUES};
+use crate::virtio_device::VirtioDevice;
+
+use common::Common;
+use config_space::ConfigSpace;
+use msix::Msix;
+
+const TRANSPORT_FEATURES: u64 =
+    1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_INDIRECT_DESC | 1 << VIRTIO_RING_F_EVENT_IDX;
+
+/// Requests of one queue between two looks at what else there is to do: how long a register
+/// access may wait.
+const BATCH: usize = 8;
+
+/// `VIRTIO_MSI_NO_VECTOR`.
+const NO_VECTOR: u16 = 0xffff;
+
+/// Bits of ISR status.
+const ISR_QUEUE: u8 = 1;
+const ISR_CONFIG: u8 = 2;
+
+/// A virtio device behind virtio-pci registers.
+///
+/// What a driver does wrong makes the device demand a reset (`DEVICE_NEEDS_RESET`) and stop until
+/// it gets one.
+#[derive(Debug)]
+pub struct VirtioPci<D> {
+    device: D,
+    memory: GuestMemoryMmap,
+    counters: Arc<Counters>,
+    config: ConfigSpace,
+    common: Common,
+    msix: Msix,
+    isr: u8,
+    queues: Vec<Virtqueue>,
+}
+
+#[derive(Debug)]
+struct Virtqueue {
+    max_size: u16,
+    registers: QueueRegisters,
+    vector: u16,
+    /// While the driver has it enabled.
+    ring: Option<Ring>,
+    /// There may be requests.
+    kicked: bool,
+}
+
+impl Virtqueue {
+    fn new(max_size: u16) -> Self {
+        let registers = QueueRegisters::default();
+        registers.size.store(max_size.into(), Ordering::Relaxed);
+        Self {
+            max_size,
+            registers,
+            vector: NO_VECTOR,
+            ring: None,
+            kicked: false,
+        }
+    }
+}
+
+impl<D: VirtioDevice> VirtioPci<D> {
+    /// Puts `device` behind registers in their first state. It reaches no memory yet.
+    pub fn new(device: D) -> Self {
+        let sizes = device.queue_sizes().iter().take(MAX_QUEUES);
+        let queues: Vec<Virtqueue> = sizes.copied().map(Virtqueue::new).collect();
+        let vectors = queues.len() as u16 + 1;
+        Self {
+            config: ConfigSpace::new(device.device_id(), queues.len() as u32, vectors),
+            common: Common::default(),
+            msix: Msix::new(vectors),
+            device,
+            memory: GuestMemoryMmap::default(),
+            counters: Arc::default(),
+            isr: 0,
+            queues,
+        }
+    }
+
+    fn offered_features(&self) -> u64 {
+        self.device.features() | TRANSPORT_FEATURES
+    }
+
+    fn features_acceptable(&self) -> bool {
+        let wanted = self.common.driver_features;
+        wanted & !self.offered_features() == 0 && wanted & 1 << VIRTIO_F_VERSION_1 != 0
+    }
+
+    fn event_idx(&self) -> bool {
+        self.common.driver_features & 1 << VIRTIO_RING_F_EVENT_IDX != 0
+    }
+
+    fn running(&self) -> bool {
+        let stopped = VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED;
+        let status = self.common.status & (VIRTIO_CONFIG_S_DRIVER_OK | stopped);
+        status == VIRTIO_CONFIG_S_DRIVER_OK && self.config.is_bus_master()
+    }
+
+    fn kick_all(&mut self) {
+        for queue in &mut self.queues {
+            queue.kicked = true;
+        }
+    }
+
+    fn kick(&mut self, index: usize) -> Option<()> {
+        self.queues.get_mut(index)?.kicked = true;
+        Some(())
+    }
+
+    fn raise(&mut self, isr: u8, vector: u16) {
+        self.isr |= isr;
+        self.msix.raise(vector);
+        add(&self.counters.interrupts, 1);
+    }
+
+    /// Stops until the driver resets the device.
+    fn demand_reset(&mut self, cause: &RingError) {
+        let old = self.common.status;
+        self.common.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+        add(&self.counters.resets_demanded, 1);
+        log::warn!(
+            "virtio device {} needs a reset: {cause}",
+            self.device.device_id()
+        );
+        if old & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
+            self.raise(ISR_CONFIG, self.common.config_vector);
+        }
+    }
+
+    /// Does pending requests of all queues, a batch each. True: there are more.
+    fn run_queues(&mut self) -> bool {
+        for index in 0..self.queues.len() {
+            if !self.running() {
+                return false;
+            }
+            if std::mem::take(&mut self.queues[index].kicked) {
+                match self.run_queue(index) {
+                    Ok(more) => self.queues[index].kicked = more,
+                    Err(e) => self.demand_reset(&e),
+                }
+            }
+        }
+        self.running() && self.queues.iter().any(|queue| queue.kicked)
+    }
+
+    fn run_queue(&mut self, index: usize) -> Result<bool, RingError> {
+        let Some(ring) = &mut self.queues[index].ring else {
+            return Ok(false);
+        };
+        let device = &mut self.device;
+        let counters = &self.counters;
+        let turn = ring.turn(&self.memory, BATCH, |chain| {
+            let length = device.handle(index, chain, counters)?;
+            add(&counters.requests, 1);
+            Ok(length)
+        })?;
+        if turn.interrupt {
+            self.raise(ISR_QUEUE, self.queues[index].vector);
+        }
+        Ok(turn.more)
+    }
+
+    /// `None` for a register that does not exist or cannot be read so.
+    fn read_register(&mut self, offset: u64, width: Width) -> Option<u64> {
+        let within = offset % layout::PAGE;
+        match offset - within {
+            layout::COMMON => self.read_common(within, width),
+            layout::ISR if within == 0 => Some(std::mem::take(&mut self.isr).into()),
+            layout::DEVICE => {
+                let mut bytes = [0; 8];
+                self.device.read_config(within, &mut bytes[..width.bytes()]);
+                Some(u64::from_le_bytes(bytes))
+            }
+            layout::NOTIFY => Some(0),
+            layout::MSIX => self.msix.read(within, width),
+            _ => None,
+        }
+    }
+
+    /// `None` for a register that does not exist or cannot be written so.
+    fn write_register(&mut self, offset: u64, width: Width, value: u64) -> Option<()> {
+        let within = offset % layout::PAGE;
+        match offset - within {
+            layout::COMMON => self.write_common(within, width, value),
+            layout::DEVICE => {
+                let bytes = value.to_le_bytes();
+                self.device.write_config(within, &bytes[..width.bytes()]);
+                Some(())
+            }
+            layout::NOTIFY => {
+                add(&self.counters.notify_register, 1);
+                self.kick((within / u64::from(layout::NOTIFY_MULTIPLIER)) as usize)
+            }
+            layout::MSIX => self.msix.write(within, width, value),
+            _ => None,
+        }
+    }
+}
+
+impl<D: VirtioDevice> Device for VirtioPci<D> {
+    fn read(&mut self, offset: u64, width: Width) -> u64 {
+        self.read_register(offset, width).unwrap_or_else(|| {
+            add(&self.counters.bad_accesses, 1);
+            0
+        })
+    }
+
+    fn write(&mut self, offset: u64, width: Width, value: u64) {
+        if self.write_register(offset, width, value).is_none() {
+            add(&self.counters.bad_accesses, 1);
+        }
+    }
+
+    fn notified(&mut self, queue: usize) {
+        add(&self.counters.notify_eventfd, 1);
+        // There is an event for each queue and no other.
+        let _ = self.kick(queue);
+    }
+
+    fn work(&mut self) -> bool {
+        self.run_queues()
+    }
+}
+
+impl<D: VirtioDevice> PciDevice for VirtioPci<D> {
+    fn bar_sizes(&self) -> [u32; BARS] {
+        layout::BAR_SIZES
+    }
+
+    fn has_pin(&self) -> bool {
+        true
+    }
+
+    fn msix_vectors(&self) -> u32 {
+        self.msix.vectors().into()
+    }
+
+    fn read_config(&mut self, offset: usize, data: &mut [u8]) {
+        let window = self.config.window(offset, data.len());
+        if let (Some(window), Some(width)) = (window, Width::from_bytes(data.len())) {
+            let value = self.read(bar(window.bar.into()) + u64::from(window.offset), width);
+            self.config
+                .set_window_data(&value.to_le_bytes()[..data.len()]);
+        }
+        self.config.read(offset, data);
+    }
+
+    fn write_config(&mut self, offset: usize, data: &[u8]) {
+        self.config.write(offset, data);
+        let window = self.config.window(offset, data.len());
+        if let (Some(window), Some(width)) = (window, Width::from_bytes(data.len())) {
+            let mut bytes = [0; 8];
+            bytes[..data.len()].copy_from_slice(data);
+            let register = bar(window.bar.into()) + u64::from(window.offset);
+            self.write(register, width, u64::from_le_bytes(bytes));
+        }
+    }
+
+    fn fast_paths(&self) -> Vec<FastPath> {
+        let registers = FastPath::Registers {
+            bar: layout::REGISTER_BAR,
+            offset: 0,
+            size: layout::NOTIFY,
+        };
+        let doorbell = |event: usize| FastPath::Doorbell {
+            bar: layout::REGISTER_BAR,
+            offset: layout::NOTIFY + event as u64 * u64::from(layout::NOTIFY_MULTIPLIER),
+            event,
+        };
+        let doorbells = (0..self.queues.len()).map(doorbell);
+        std::iter::once(registers).chain(doorbells).collect()
+    }
+
+    fn set_memory(&mut self, memory: GuestMemoryMmap) {
+        self.memory = memory;
+    }
+
+    fn reset(&mut self) {
+        self.reset_virtio();
+        let (queues, vectors) = (self.queues.len() as u32, self.msix.vectors());
+        self.config = ConfigSpace::new(self.device.device_id(), queues, vectors);
+        self.msix = Msix::new(vectors);
+    }
+
+    fn interrupts(&self) -> Interrupts {
+        Interrupts {
+            pin: self.isr != 0 && self.config.uses_pin(),
+            pending: self.msix.pending,
+        }
+    }
+
+    fn delivered(&mut self, vectors: u32) {
+        self.msix.pending &= !vectors;
+    }
+
+    fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;
