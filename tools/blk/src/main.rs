@@ -2,21 +2,22 @@
 
 //! A virtio-blk device in its own process, served from an image file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Args, Parser};
 use shunt::serve::serve;
 use shunt::session::Session;
 use shunt::virtio_mmio::VirtioMmio;
+use shunt::virtio_pci::VirtioPci;
 use shunt_blk::Blk;
+use vfio_user::server::Server;
 
-/// Serves an image file as a virtio-blk disk to a VMM; ends when the VMM hangs up.
+/// Serves an image file as a virtio-blk disk to a VMM.
 #[derive(Parser)]
 struct Options {
-    /// Socket where the VMM listens.
-    #[arg(long)]
-    connect: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// The image.
     #[arg(long)]
     image: PathBuf,
@@ -25,14 +26,36 @@ struct Options {
     read_only: bool,
 }
 
+/// Where the VMM is.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Place {
+    /// Socket where shunt-vmm listens. The disk is behind virtio-mmio; the process ends when the
+    /// VMM hangs up.
+    #[arg(long, value_name = "SOCKET")]
+    connect: Option<PathBuf>,
+    /// Socket to listen at for vfio-user clients, one at a time. The disk is behind virtio-pci; the
+    /// process goes on when a client hangs up.
+    #[arg(long, value_name = "SOCKET")]
+    vfio_user: Option<PathBuf>,
+}
+
 fn main() -> anyhow::Result<()> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let options = Options::parse();
     rustix::thread::set_no_new_privs(true).context("PR_SET_NO_NEW_PRIVS")?;
     let disk = Blk::open(&options.image, options.read_only)
         .with_context(|| format!("cannot open the image {}", options.image.display()))?;
-    let session = Session::connect(&options.connect)
-        .with_context(|| format!("at {}", options.connect.display()))?;
+    match (options.place.connect, options.place.vfio_user) {
+        (Some(socket), _) => serve_vmm(&socket, disk),
+        (_, Some(socket)) => serve_clients(&socket, disk),
+        (None, None) => anyhow::bail!("no socket is named"),
+    }
+}
+
+/// Behind virtio-mmio, for shunt-vmm.
+fn serve_vmm(socket: &Path, disk: Blk) -> anyhow::Result<()> {
+    let session = Session::connect(socket).with_context(|| format!("at {}", socket.display()))?;
     let interrupt = session
         .interrupt
         .try_clone()
@@ -44,4 +67,16 @@ fn main() -> anyhow::Result<()> {
         interrupt,
     );
     serve(session, &mut device).context("session ended")
+}
+
+/// Behind virtio-pci, for one vfio-user client after the other.
+fn serve_clients(socket: &Path, disk: Blk) -> anyhow::Result<()> {
+    let server =
+        Server::bind(socket).with_context(|| format!("cannot listen at {}", socket.display()))?;
+    let mut device = VirtioPci::new(disk);
+    loop {
+        if let Err(e) = server.serve_next(&mut device) {
+            log::warn!("session ended: {e}");
+        }
+    }
 }
