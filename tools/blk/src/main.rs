@@ -73,6 +73,7 @@ fn serve_vmm(socket: &Path, disk: Blk) -> anyhow::Result<()> {
 fn serve_clients(socket: &Path, disk: Blk) -> anyhow::Result<()> {
     let server =
         Server::bind(socket).with_context(|| format!("cannot listen at {}", socket.display()))?;
+    println!("listening for vfio-user clients at {}", socket.display());
     let mut device = VirtioPci::new(disk);
     loop {
         if let Err(e) = server.serve_next(&mut device) {

@@ -8,9 +8,11 @@
 //! stays as it is.
 
 mod sources;
+mod standalone;
 mod version;
 mod view;
 
+pub(crate) use standalone::find_standalone;
 pub(crate) use version::{newest, upstream};
 pub(crate) use view::{Offer, View};
 

@@ -12,7 +12,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// What this tool keeps in the cache, each a directory or file below its root.
-const CONTENTS: [&str; 6] = ["apt", "bindgen", "kernel", "rust-src", "source", "lock"];
+const CONTENTS: [&str; 7] = [
+    "apt", "bindgen", "kernel", "qemu", "rust-src", "source", "lock",
+];
 
 /// A directory for results that outlive a checkout.
 pub(crate) struct Cache {

@@ -15,7 +15,7 @@ use crate::checkout::Checkout;
 use crate::command::logged;
 use crate::kernel::Wish;
 use crate::progress::Step;
-use crate::{check, host, kernel, miri, modules};
+use crate::{check, host, kernel, miri, modules, vfio_user_qemu};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -80,7 +80,10 @@ pub(crate) fn all(checkout: &Checkout, cache: &Cache, wish: &Wish) -> Result<boo
         ("miri", &|| {
             miri::tally(checkout, &directory.join("miri.log"))
         }),
-        ("lab", &|| lab(checkout, &directory.join("lab.json"))),
+        ("lab", &|| {
+            vfio_user_client(checkout, cache);
+            lab(checkout, &directory.join("lab.json"))
+        }),
     ];
     for (name, run) in layers {
         let tally = run().unwrap_or_else(|error| {
@@ -155,6 +158,13 @@ fn tally_of_line(line: &str) -> Option<Tally> {
         failed: count("failed")?,
         skipped: count("ignored")?,
     })
+}
+
+/// What one test of the lab needs, which it skips where it cannot be had.
+fn vfio_user_client(checkout: &Checkout, cache: &Cache) {
+    if let Err(error) = vfio_user_qemu::prepare(checkout, cache) {
+        eprintln!("setup: no QEMU to test vfio-user with: {error:#}");
+    }
 }
 
 /// The selftests and jobs in virtual machines. The lab, a program that lies beside this

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! What a client may not do, and what becomes of it.
+
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+use vfio_user::wire::*;
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::rig::*;
+
+#[test]
+fn a_channel_that_carries_nonsense_is_closed_and_the_session_goes_on() {
+    let rig = Rig::new(1);
+    let mut client = rig.client();
+    let (_, fds) = client.io_fds(REGION_BAR0).unwrap();
+    let mut channel = std::fs::File::from(fds[0].try_clone().unwrap());
+    channel.write_all(&[0xff; 32]).unwrap();
+    let mut frame = [0; 32];
+    assert_eq!(channel.read(&mut frame).unwrap(), 0);
+    assert_eq!(long(&mut client, REGION_CONFIG, 0), 0x1042_1af4);
+    drop(client);
+    rig.end().remove(0).unwrap();
+}
+
+#[test]
+fn a_client_that_takes_few_descriptors_gets_few() {
+    let rig = Rig::new(1);
+    let mut socket = rig.socket();
+    socket
+        .write_all(&message(Command::Version, 0, &[0; 4]))
+        .unwrap();
+    answer(&mut socket).unwrap();
+    let wanted = RegionIoFds {
+        argsz: 1000,
+        ..RegionIoFds::default()
+    };
+    let wanted = message(Command::DeviceGetRegionIoFds, 0, wanted.as_bytes());
+    socket.write_all(&wanted).unwrap();
+    let payload = answer(&mut socket).unwrap();
+    let (found, _) = RegionIoFds::read_from_prefix(&payload).unwrap();
+    assert_eq!((found.count, found.argsz), (1, 16 + 40));
+    drop(socket);
+    rig.end().remove(0).unwrap();
+}
+
+#[test]
+fn accesses_that_cannot_be_are_refused() {
+    let rig = Rig::new(1);
+    let mut client = rig.client();
+    for (region, offset, count) in [
+        (REGION_BAR0, 0, 3),
+        (REGION_BAR0, 0, 16),
+        (REGION_BAR0, 0x3ffe, 4),
+        (REGION_BAR0, u64::MAX, 4),
+        (REGION_BAR0, 0, 0),
+        (2, 0, 4),
+        (6, 0, 4),
+        (REGIONS, 0, 4),
+        (u32::MAX, 0, 4),
+        (REGION_CONFIG, 255, 2),
+        (REGION_CONFIG, 0, 257),
+    ] {
+        let mut data = vec![0; count];
+        assert_eq!(
+            refused(client.read(region, offset, &mut data)),
+            Errno::INVAL
+        );
+        assert_eq!(refused(client.write(region, offset, &data)), Errno::INVAL);
+    }
+    assert_eq!(refused(client.io_fds(REGIONS)), Errno::INVAL);
+    assert_eq!(client.io_fds(1).unwrap().0, []);
+    assert_eq!(
+        refused(client.call(Command::Version, &[0; 4], &[])),
+        Errno::INVAL
+    );
+    assert_eq!(
+        refused(client.call(Command::DeviceFeature, &[0; 8], &[])),
+        Errno::NOTSUP
+    );
+    drop(client);
+    rig.end().remove(0).unwrap();
+}
+
+#[test]
+fn clients_without_manners_lose_their_session_and_no_more() {
+    let with_size = |size: u32| {
+        let mut bytes = message(Command::Version, 0, VERSION);
+        bytes[4..8].copy_from_slice(&size.to_ne_bytes());
+        bytes
+    };
+    let agreed = |then: &[u8]| [&message(Command::Version, 0, VERSION), then].concat();
+    let hostile = [
+        vec![],
+        vec![1, 2, 3],
+        with_size(0),
+        with_size(15),
+        with_size(u32::MAX),
+        with_size(2 << 20),
+        message(Command::DeviceGetInfo, 0, &[0; 16]),
+        message(Command::Version, TYPE_REPLY, VERSION),
+        message(Command::Version, 0, b"\x01\0\0\0"),
+        message(Command::Version, 0, b"\0\0\0\0{\0"),
+        agreed(&[0xff; 16]),
+        agreed(&message(Command::DmaRead, TYPE_REPLY, &[0; 16])),
+        agreed(&message(Command::RegionWrite, 0, &[0; 16])[..20]),
+    ];
+    let rig = Rig::new(hostile.len() + 1);
+    for bytes in &hostile {
+        let mut socket = rig.socket();
+        socket.write_all(bytes).unwrap();
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+        while answer(&mut socket).is_some() {}
+    }
+    let mut client = rig.client();
+    assert_eq!(long(&mut client, REGION_CONFIG, 0), 0x1042_1af4);
+    drop(client);
+    let outcomes = rig.end();
+    assert!(outcomes[0].is_ok() && outcomes[hostile.len()].is_ok());
+    for (bytes, outcome) in hostile.iter().zip(&outcomes).skip(1) {
+        assert!(outcome.is_err(), "{bytes:?}");
+    }
+}
+
+#[test]
+fn descriptors_that_a_command_does_not_take_are_refused_and_closed() {
+    let rig = Rig::new(1);
+    let mut client = rig.client();
+    let (read_end, write_end) = rustix::pipe::pipe().unwrap();
+    let outcome = client.call(Command::DeviceReset, &[], &[write_end.as_fd()]);
+    assert_eq!(refused(outcome), Errno::INVAL);
+    drop(write_end);
+    // The server has no writer open any more, so the pipe ends.
+    assert_eq!(rustix::io::read(&read_end, &mut [0; 1]), Ok(0));
+    drop(client);
+    rig.end().remove(0).unwrap();
+}
