@@ -39,6 +39,10 @@ struct RootDisk {
 pub(crate) struct Images {
     pub(crate) kernel: PathBuf,
     pub(crate) initramfs: PathBuf,
+    /// L2's disk as it is at first.
+    pub(crate) disk: PathBuf,
+    /// The checksums of its files.
+    pub(crate) manifest: PathBuf,
     /// How many files L2's disk was made with.
     pub(crate) files: u64,
 }
@@ -79,11 +83,12 @@ pub(crate) fn build(places: &Places) -> Result<Images> {
     })?;
     step.done();
     let kernel = places.kernel("bzImage")?;
-    let files = disk.files;
     Ok(Images {
         kernel,
         initramfs,
-        files,
+        disk: disk.image,
+        manifest: disk.manifest,
+        files: disk.files,
     })
 }
 

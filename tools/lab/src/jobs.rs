@@ -7,6 +7,7 @@ pub(crate) mod exec;
 pub(crate) mod interactive;
 pub(crate) mod run;
 pub(crate) mod test;
+mod vfio_user;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -19,6 +19,7 @@ mod progress;
 mod qemu;
 mod report;
 mod tree;
+mod vfio_user;
 
 use std::process::ExitCode;
 

@@ -8,15 +8,23 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{ensure, Context, Result};
-use l1::digest;
-use l1::scenario::{GuestReport, ImageReport};
 use sha2::{Digest, Sha256};
 
-/// The lab's own list of the root image's files, not the copy in the image.
-const MANIFEST: &str = "/images/files.sha256";
+use crate::digest;
+use crate::scenario::{GuestReport, ImageReport};
 
-/// Checks `image`; `dump` is a place for its files.
-pub(crate) fn check(image: &Path, dump: &Path, guest: &GuestReport) -> Result<ImageReport> {
+/// Checks `image`; `dump` is a place for its files, `manifest` the lab's own list of the root
+/// image's files, not the copy in the image.
+///
+/// # Errors
+///
+/// What is wrong with the file system or the first file that is.
+pub fn check(
+    image: &Path,
+    dump: &Path,
+    manifest: &Path,
+    guest: &GuestReport,
+) -> Result<ImageReport> {
     run(Command::new("/sbin/e2fsck").arg("-fn").arg(image))?;
     fs::create_dir(dump).context("dump")?;
     run(Command::new("/sbin/debugfs")
@@ -24,7 +32,7 @@ pub(crate) fn check(image: &Path, dump: &Path, guest: &GuestReport) -> Result<Im
         .arg(format!("rdump /files /written {}", dump.display()))
         .arg(image))?;
 
-    let original = fs::read_to_string(MANIFEST).context(MANIFEST)?;
+    let original = fs::read_to_string(manifest).with_context(|| manifest.display().to_string())?;
     let written = dump.join("written/manifest");
     let written = fs::read_to_string(written).context("the written files' manifest")?;
     let seal = digest::hex(&Sha256::digest(written.as_bytes()));

@@ -4,10 +4,12 @@
 //!
 //! The lab names a [`job`] on L1's kernel command line; L1's init runs it and
 //! sends [`event`]s over the second serial port, which carries nothing else.
-//! The guests that a job may boot are the rows of [`scenario`].
+//! The guests that a job may boot are the rows of [`scenario`]; [`image`] judges
+//! what they leave.
 #![forbid(unsafe_code)]
 
 pub mod digest;
 pub mod event;
+pub mod image;
 pub mod job;
 pub mod scenario;

@@ -6,7 +6,6 @@
 
 mod guest;
 mod host;
-mod image;
 mod interactive;
 mod program;
 mod results;

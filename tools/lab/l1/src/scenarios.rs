@@ -4,6 +4,7 @@
 //! says so, and checks what is left.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -11,16 +12,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 use l1::event::Event;
+use l1::image;
 use l1::scenario::{GuestReport, Kill, Report, Scenario, Task};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
 
 use crate::guest::{self, Devices, Place};
-use crate::image;
 use crate::results::Results;
 
 /// A guest that has not ended by then never will.
 const GUEST_TIME: Duration = Duration::from_secs(120);
+
+/// The lab's list of the root image's files.
+const MANIFEST: &str = "/images/files.sha256";
 
 /// What the guest's init puts before each line meant for us.
 const MARK: &str = "@shunt ";
@@ -68,7 +72,7 @@ fn judge(scenario: &Scenario, results: &Results) -> Result<Report> {
     }
     if let Some(guest) = &report.guest {
         results.step(&format!("checking the image of {}", scenario.name))?;
-        match image::check(&place.image(), &place.dump(), guest) {
+        match image::check(&place.image(), &place.dump(), Path::new(MANIFEST), guest) {
             Ok(found) => report.image = Some(found),
             Err(error) => report.failures.push(format!("image: {error:#}")),
         }

@@ -11,7 +11,7 @@ use l1::job::Job;
 use l1::scenario::{Scenario, SCENARIOS};
 use serde::Serialize;
 
-use super::Lab;
+use super::{vfio_user, Lab};
 use crate::boot::{boot, Outcome};
 use crate::bpftrace;
 use crate::ktap::{self, Test, Verdict};
@@ -51,6 +51,8 @@ enum Part {
     Hostile,
     /// Guests in every dispatch mode, with and without kills
     Guests,
+    /// A guest of QEMU's, which is a client of our vfio-user server
+    VfioUser,
 }
 
 /// How many tests ended how; `make test` adds up the files of all parts.
@@ -124,6 +126,9 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
     }
     if wanted(Part::Guests) {
         tests.append(&mut guests(lab)?);
+    }
+    if wanted(Part::VfioUser) {
+        tests.append(&mut vfio_user::tests(lab)?);
     }
     tests.iter().for_each(print);
     let counts = Counts::of(&tests);
@@ -199,7 +204,7 @@ fn guests(lab: &Lab) -> Result<Vec<Test>> {
     Ok(tests.chain([boot]).collect())
 }
 
-fn test(name: &str, failures: &[String]) -> Test {
+pub(super) fn test(name: &str, failures: &[String]) -> Test {
     let verdict = if failures.is_empty() {
         Verdict::Passed
     } else {
