@@ -30,6 +30,7 @@ mod trace;
 mod trust;
 mod vcpus;
 mod vectors;
+mod vfio_user;
 
 /// All themes, simplest first.
 pub(crate) const THEMES: &[&[Test]] = &[
@@ -73,6 +74,7 @@ pub(crate) const THEMES: &[&[Test]] = &[
     timeout::late::TESTS,
     timeout::room::TESTS,
     timeout::others::TESTS,
+    vfio_user::TESTS,
     trust::TESTS,
     vectors::TESTS,
     stress::TESTS,

@@ -2,14 +2,14 @@
 
 //! The virtio-pci transport, without the legacy interface: virtio 1.3, section 4.1.
 //!
-//! `layout` says where registers are, `config_space`, `common` and `msix` hold them; this file
+//! `layout` says where registers are, `config_space`, `common_config` and `msix` hold them; this file
 //! runs the queues. The device has an interrupt pin and MSI-X with a vector for each queue and one
 //! for the configuration.
 //!
 //! Unlike [`VirtioMmio`](crate::virtio_mmio::VirtioMmio) it does not outlive its process: its
 //! registers are its own.
 
-mod common;
+mod common_config;
 mod config_space;
 mod layout;
 mod msix;
@@ -32,7 +32,7 @@ use crate::ring::{Ring, RingError};
 use crate::state::{QueueRegisters, MAX_QUEUES};
 use crate::virtio_device::VirtioDevice;
 
-use common::Common;
+use common_config::Common;
 use config_space::ConfigSpace;
 use msix::Msix;
 
