@@ -49,6 +49,15 @@ impl Dma {
         let both = wire::DMA_READABLE | wire::DMA_WRITEABLE;
         let region = match fd {
             Some(fd) if map.flags == both => Some(Arc::new(mapped(map, fd)?)),
+            None if map.flags == both => {
+                log::warn!(
+                    "{:#x} bytes of memory at {:#x} come without a descriptor: \
+                     the device cannot reach them. Is the client's memory shared?",
+                    map.size,
+                    map.address
+                );
+                None
+            }
             _ => None,
         };
         let size = map.size;
