@@ -158,7 +158,7 @@ fn image() -> Vec<u8> {
     (0..8u8).flat_map(|sector| [sector; SECTOR]).collect()
 }
 
-/// Memory with a request for [`WANTED`].
+/// Memory with a request for [`WANTED`] that is not available yet.
 fn memory() -> Result<OwnedFd> {
     let fd = memfd_create("dma", MemfdFlags::CLOEXEC)?;
     ftruncate(&fd, MEMORY_SIZE)?;
@@ -173,14 +173,22 @@ fn memory() -> Result<OwnedFd> {
         put(at, address)?;
         put(at + 8, rest)?;
     }
-    put(AREAS[1], 1 << 16)?;
     put(HEADER + 8, WANTED)?;
     put(REQUEST_STATUS, 0xff)?;
     Ok(fd)
 }
 
-/// What a driver does, as one program: set the queue up, start the device, notify; then the number
-/// of queues in Si and the status in Ax.
+/// Makes it available.
+fn submit(memory: &OwnedFd) -> Result<()> {
+    rustix::io::pwrite(memory, &(1u64 << 16).to_le_bytes(), AREAS[1])?;
+    Ok(())
+}
+
+/// What a driver does: set the queue up, start the device; the number of queues in Si and the
+/// status in Ax. It halts, and then notifies.
+///
+/// A device that is started looks at its queues without a notification. It has done so when it
+/// answers the reads.
 fn driver() -> Asm {
     let mut program = Asm::long();
     let writes = [
@@ -194,7 +202,6 @@ fn driver() -> Asm {
         (Width::Long, QUEUE_AREAS + 16, AREAS[2]),
         (Width::Word, QUEUE_ENABLE, 1),
         (Width::Byte, STATUS, 15),
-        (Width::Word, NOTIFY, 0),
     ];
     for (width, register, value) in writes {
         program
@@ -210,6 +217,10 @@ fn driver() -> Asm {
         .zero(Reg::Ax)
         .mov(Reg::Bx, MMIO + STATUS)
         .load(Width::Byte, Reg::Ax, Mem::At(Reg::Bx))
+        .halt()
+        .zero(Reg::Ax)
+        .mov(Reg::Bx, MMIO + NOTIFY)
+        .store(Width::Word, Mem::At(Reg::Bx), Reg::Ax)
         .halt();
     program
 }
@@ -217,7 +228,7 @@ fn driver() -> Asm {
 /// Where the queue's notifications go in the BAR.
 const NOTIFY: u64 = 0x3000;
 
-/// The first exit is the guest's end, the client sends nothing, and the request is done.
+/// The guest's only exits are its halts, the client sends nothing, and the request is done.
 fn registers_and_doorbell_go_past_the_client(_: &Context) -> Result<()> {
     let mut rig = Rig::new("bypass")?;
     let memory = memory()?;
@@ -235,6 +246,8 @@ fn registers_and_doorbell_go_past_the_client(_: &Context) -> Result<()> {
     expect_halt(&vcpu.run()?)?;
     check_eq!(vcpu.reg(Reg::Si)?, 1, "number of queues");
     check_eq!(vcpu.reg(Reg::Ax)?, 15, "device status");
+    submit(&memory)?;
+    expect_halt(&vcpu.run()?)?;
     wait_for(&event)?;
     check_eq!(rig.client.commands, commands, "commands of the client");
     let mut data = [0; SECTOR];
