@@ -19,7 +19,7 @@ use crate::connection::{Connection, Message, Received};
 use crate::dma::Dma;
 use crate::fast_io::FastIo;
 use crate::irqs::Irqs;
-use crate::request::{bytes_of, Request};
+use crate::request::{bytes_of, Request, MAX_FDS};
 use crate::wire::{self, Header};
 
 /// Messages between two looks at what else there is to do. A client announces a change of its
@@ -399,6 +399,7 @@ impl<'d, D: PciDevice> Session<'d, D> {
     fn region_io_fds(&mut self, index: u32, argsz: u32) -> Result<Answer, Errno> {
         self.region_size(index)?;
         let limit = self.client.as_ref().map_or(0, |client| client.max_msg_fds);
+        let limit = limit.min(MAX_FDS);
         let offer = match &self.fast_io {
             Some(fast_io) => fast_io.offer(index as usize, limit),
             None => self.open_fast_io()?.offer(index as usize, limit),

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 use shunt::pci::CONFIG_SIZE;
@@ -19,11 +18,7 @@ use crate::rig::*;
 fn a_driver_gets_its_request_done() {
     let rig = Rig::new(1);
     let mut client = rig.client();
-    let (fd, size) = memory();
-    client.map(0, size, fd.as_fd(), 0).unwrap();
-    let events = events(3);
-    let lent: Vec<_> = events.iter().map(AsFd::as_fd).collect();
-    client.set_msix_events(&lent).unwrap();
+    let (fd, events) = lend(&mut client);
     start(&mut client);
     client.write(REGION_BAR0, 0x3004, &[1, 0]).unwrap();
     wait(&events[2]);
@@ -39,11 +34,7 @@ fn a_driver_gets_its_request_done() {
 fn registers_and_doorbells_go_past_the_client() {
     let rig = Rig::new(1);
     let mut client = rig.client();
-    let (fd, size) = memory();
-    client.map(0, size, fd.as_fd(), 0).unwrap();
-    let events = events(3);
-    let lent: Vec<_> = events.iter().map(AsFd::as_fd).collect();
-    client.set_msix_events(&lent).unwrap();
+    let (fd, events) = lend(&mut client);
     start(&mut client);
     let (parts, fds) = client.io_fds(REGION_BAR0).unwrap();
     let commands = client.commands;
@@ -147,13 +138,12 @@ fn several_writes_in_one_message() {
 #[test]
 fn the_next_client_finds_the_device_as_the_first_did() {
     let rig = Rig::new(2);
-    let (fd, size) = memory();
     for _ in 0..2 {
         let mut client = rig.client();
         let mut status = [0];
         client.read(REGION_BAR0, 0x14, &mut status).unwrap();
         assert_eq!(status, [0]);
-        client.map(0, size, fd.as_fd(), 0).unwrap();
+        lend(&mut client);
         start(&mut client);
         client.read(REGION_BAR0, 0x14, &mut status).unwrap();
         assert_eq!(status, [15]);
@@ -167,11 +157,7 @@ fn the_next_client_finds_the_device_as_the_first_did() {
 fn a_reset_of_the_device_keeps_memory_and_events() {
     let rig = Rig::new(1);
     let mut client = rig.client();
-    let (fd, size) = memory();
-    client.map(0, size, fd.as_fd(), 0).unwrap();
-    let events = events(3);
-    let lent: Vec<_> = events.iter().map(AsFd::as_fd).collect();
-    client.set_msix_events(&lent).unwrap();
+    let (_fd, events) = lend(&mut client);
     start(&mut client);
     client.call(Command::DeviceReset, &[], &[]).unwrap();
     start(&mut client);

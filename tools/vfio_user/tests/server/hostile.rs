@@ -2,11 +2,14 @@
 
 //! What a client may not do, and what becomes of it.
 
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use proptest::prelude::*;
 use rustix::io::Errno;
+use rustix::net::{sendmsg, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use vfio_user::server::SessionError;
 use vfio_user::wire::*;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -137,6 +140,28 @@ fn descriptors_that_a_command_does_not_take_are_refused_and_closed() {
     assert_eq!(rustix::io::read(&read_end, &mut [0; 1]), Ok(0));
     drop(client);
     rig.end().remove(0).unwrap();
+}
+
+/// Each piece of a message may have descriptors.
+#[test]
+fn more_descriptors_than_a_message_takes_end_the_session() {
+    let rig = Rig::new(1);
+    let socket = rig.socket();
+    let (pipe, _other) = rustix::pipe::pipe().unwrap();
+    for byte in message(Command::DeviceReset, 0, &[0; 8]).iter().take(17) {
+        let fds = [pipe.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+        let iov = [IoSlice::new(std::slice::from_ref(byte))];
+        // It fails when the server has seen enough.
+        let _ = sendmsg(&socket, &iov, &mut control, SendFlags::NOSIGNAL);
+    }
+    drop(socket);
+    match rig.end().remove(0) {
+        Err(SessionError::Io(e)) => assert_eq!(e.kind(), std::io::ErrorKind::InvalidData),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A command of random content whose header is right, so that the server looks at it.

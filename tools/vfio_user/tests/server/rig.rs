@@ -3,7 +3,7 @@
 //! A server in a thread, and the moves of a client.
 
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -126,7 +126,7 @@ pub(crate) fn start(client: &mut Client) {
 }
 
 /// Memory with one request for a byte.
-pub(crate) fn memory() -> (OwnedFd, u64) {
+fn memory() -> (OwnedFd, u64) {
     let fd = memfd_create("memory", MemfdFlags::CLOEXEC).unwrap();
     let size = 0x8000;
     ftruncate(&fd, size).unwrap();
@@ -139,13 +139,23 @@ pub(crate) fn memory() -> (OwnedFd, u64) {
     (fd, size)
 }
 
+/// Lends memory with a request, and an event for each vector.
+pub(crate) fn lend(client: &mut Client) -> (OwnedFd, Vec<OwnedFd>) {
+    let (fd, size) = memory();
+    client.map(0, size, fd.as_fd(), 0).unwrap();
+    let events = events(3);
+    let lent: Vec<_> = events.iter().map(AsFd::as_fd).collect();
+    client.set_msix_events(&lent).unwrap();
+    (fd, events)
+}
+
 pub(crate) fn byte(fd: &OwnedFd, address: u64) -> u8 {
     let mut byte = [0];
     rustix::io::pread(fd, &mut byte, address).unwrap();
     byte[0]
 }
 
-pub(crate) fn events(count: usize) -> Vec<OwnedFd> {
+fn events(count: usize) -> Vec<OwnedFd> {
     let one = |_| eventfd(0, EventfdFlags::CLOEXEC).unwrap();
     (0..count).map(one).collect()
 }
