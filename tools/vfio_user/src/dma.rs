@@ -18,6 +18,7 @@ use crate::wire::{self, DmaMap, DmaUnmap};
 #[derive(Debug, Default)]
 pub(crate) struct Dma {
     maps: BTreeMap<u64, Map>,
+    has_lamented: bool,
 }
 
 #[derive(Debug)]
@@ -50,12 +51,7 @@ impl Dma {
         let region = match fd {
             Some(fd) if map.flags == both => Some(Arc::new(mapped(map, fd)?)),
             None if map.flags == both => {
-                log::warn!(
-                    "{:#x} bytes of memory at {:#x} come without a descriptor: \
-                     the device cannot reach them. Is the client's memory shared?",
-                    map.size,
-                    map.address
-                );
+                self.lament(map);
                 None
             }
             _ => None,
@@ -63,6 +59,18 @@ impl Dma {
         let size = map.size;
         self.maps.insert(map.address, Map { size, region });
         Ok(())
+    }
+
+    /// Says once that there is memory out of reach: a client may come with it again and again.
+    fn lament(&mut self, map: &DmaMap) {
+        if !std::mem::replace(&mut self.has_lamented, true) {
+            log::warn!(
+                "{:#x} bytes of memory at {:#x} come without a descriptor: the device cannot \
+                 reach them. Is the client's memory shared?",
+                map.size,
+                map.address
+            );
+        }
     }
 
     fn overlaps(&self, address: u64, size: u64) -> bool {
