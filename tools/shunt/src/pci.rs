@@ -60,6 +60,45 @@ pub enum FastPath {
     },
 }
 
+/// A part of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// DMA address.
+    pub address: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+impl Range {
+    /// Whether they have a byte in common.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let starts_in = |a: &Self, b: &Self| {
+            a.address >= b.address && a.address - b.address < b.length && a.length > 0
+        };
+        starts_in(self, other) || starts_in(other, self)
+    }
+}
+
+/// What has to be done with copies of memory before the device goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer<'a> {
+    /// Tells it from every other transfer of the device.
+    pub number: u64,
+    /// Which way.
+    pub direction: Direction,
+    /// What, in this order.
+    pub ranges: &'a [Range],
+}
+
+/// Which way a [`Transfer`] goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The copies are to be brought up to date.
+    Fetch,
+    /// They are to be written back.
+    WriteBack,
+}
+
 /// A PCI device.
 pub trait PciDevice: Device {
     /// Bytes of each BAR: 0 for one that is not there, else a power of two of at least 16.
@@ -82,7 +121,17 @@ pub trait PciDevice: Device {
     fn fast_paths(&self) -> Vec<FastPath>;
 
     /// From now on this is what the device reaches by DMA, instead of what it reached before.
-    fn set_memory(&mut self, memory: GuestMemoryMmap);
+    ///
+    /// `copies` are parts of it that are private to this process. The device works on them only
+    /// after they were brought up to date, and what it wrote to them has to be written back.
+    fn set_memory(&mut self, memory: GuestMemoryMmap, copies: Vec<Range>);
+
+    /// The transfer that [`work`](Device::work) waits for, if it does.
+    fn transfer(&self) -> Option<Transfer<'_>>;
+
+    /// The transfer of this number is done, or has failed. One that the device does not wait for
+    /// any more means nothing.
+    fn transferred(&mut self, number: u64, ok: bool);
 
     /// Everything as at first, except memory.
     fn reset(&mut self);

@@ -8,6 +8,7 @@ use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use crate::chain::{BadChain, Chain};
+use crate::pci::Range;
 use crate::state::QueueRegisters;
 
 /// Why a device cannot go on: something that the driver did.
@@ -58,8 +59,55 @@ pub(crate) struct Request<'m> {
     pub(crate) chain: Chain<'m>,
 }
 
+/// Where a ring lies: virtio 1.3, section 2.7.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Areas {
+    descriptors: u64,
+    driver: u64,
+    device: u64,
+    size: u16,
+    next_avail: u16,
+}
+
+impl Areas {
+    /// The descriptor table.
+    pub(crate) fn descriptors(&self) -> Range {
+        self.range(self.descriptors, 16, 0)
+    }
+
+    /// The available ring.
+    pub(crate) fn driver(&self) -> Range {
+        self.range(self.driver, 2, 6)
+    }
+
+    /// The used ring.
+    pub(crate) fn used(&self) -> Range {
+        self.range(self.device, 8, 6)
+    }
+
+    fn range(&self, address: u64, each: u64, more: u64) -> Range {
+        Range {
+            address,
+            length: each * u64::from(self.size) + more,
+        }
+    }
+
+    /// The first descriptor of the next request, if there is one.
+    pub(crate) fn next_head(&self, memory: &GuestMemoryMmap) -> Option<u16> {
+        let read = |offset| {
+            memory
+                .read_obj::<u16>(GuestAddress(self.driver + offset))
+                .ok()
+        };
+        if read(2)? == self.next_avail {
+            return None;
+        }
+        read(4 + 2 * u64::from(self.next_avail % self.size))
+    }
+}
+
 /// What became of a [`Ring::turn`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Turn {
     /// There are more requests.
     pub(crate) more: bool,
@@ -151,6 +199,17 @@ impl Ring {
         };
         let interrupt = done > 0 && self.interrupt_wanted(memory)?;
         Ok(Turn { more, interrupt })
+    }
+
+    /// Where it lies.
+    pub(crate) fn areas(&self) -> Areas {
+        Areas {
+            descriptors: self.queue.desc_table(),
+            driver: self.queue.avail_ring(),
+            device: self.queue.used_ring(),
+            size: self.queue.size(),
+            next_avail: self.queue.next_avail(),
+        }
     }
 
     /// The next request, if the driver has made one available.

@@ -13,6 +13,7 @@ mod common_config;
 mod config_space;
 mod layout;
 mod msix;
+mod remote;
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -27,14 +28,15 @@ use vm_memory::GuestMemoryMmap;
 
 use crate::counters::{add, Counters};
 use crate::device::Device;
-use crate::pci::{bar, FastPath, Interrupts, PciDevice, BARS};
-use crate::ring::{Ring, RingError};
+use crate::pci::{bar, FastPath, Interrupts, PciDevice, Range, Transfer, BARS};
+use crate::ring::{Ring, RingError, Turn};
 use crate::state::{QueueRegisters, MAX_QUEUES};
 use crate::virtio_device::VirtioDevice;
 
 use common_config::Common;
 use config_space::ConfigSpace;
 use msix::Msix;
+use remote::Remote;
 
 const TRANSPORT_FEATURES: u64 =
     1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_INDIRECT_DESC | 1 << VIRTIO_RING_F_EVENT_IDX;
@@ -64,6 +66,7 @@ pub struct VirtioPci<D> {
     msix: Msix,
     isr: u8,
     queues: Vec<Virtqueue>,
+    remote: Remote,
 }
 
 #[derive(Debug)]
@@ -75,6 +78,9 @@ struct Virtqueue {
     ring: Option<Ring>,
     /// There may be requests.
     kicked: bool,
+    /// In memory that has to be fetched: the driver was asked for notifications, and the rings are
+    /// looked at once more.
+    is_last_look: bool,
 }
 
 impl Virtqueue {
@@ -87,6 +93,7 @@ impl Virtqueue {
             vector: NO_VECTOR,
             ring: None,
             kicked: false,
+            is_last_look: false,
         }
     }
 }
@@ -106,6 +113,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
             counters: Arc::default(),
             isr: 0,
             queues,
+            remote: Remote::default(),
         }
     }
 
@@ -176,20 +184,29 @@ impl<D: VirtioDevice> VirtioPci<D> {
     }
 
     fn run_queue(&mut self, index: usize) -> Result<bool, RingError> {
-        let Some(ring) = &mut self.queues[index].ring else {
-            return Ok(false);
-        };
-        let device = &mut self.device;
-        let counters = &self.counters;
-        let turn = ring.turn(&self.memory, BATCH, |chain| {
-            let length = device.handle(index, chain, counters)?;
-            add(&counters.requests, 1);
-            Ok(length)
-        })?;
+        let turn = self.turn(index, BATCH)?;
         if turn.interrupt {
             self.raise(ISR_QUEUE, self.queues[index].vector);
         }
         Ok(turn.more)
+    }
+
+    /// Does one request, if there is one. The driver is not told.
+    fn do_one(&mut self, index: usize) -> Result<bool, RingError> {
+        Ok(self.turn(index, 1)?.more)
+    }
+
+    fn turn(&mut self, index: usize, batch: usize) -> Result<Turn, RingError> {
+        let Some(ring) = &mut self.queues[index].ring else {
+            return Ok(Turn::default());
+        };
+        let device = &mut self.device;
+        let counters = &self.counters;
+        ring.turn(&self.memory, batch, |chain| {
+            let length = device.handle(index, chain, counters)?;
+            add(&counters.requests, 1);
+            Ok(length)
+        })
     }
 
     /// `None` for a register that does not exist or cannot be read so.
@@ -250,7 +267,10 @@ impl<D: VirtioDevice> Device for VirtioPci<D> {
     }
 
     fn work(&mut self) -> bool {
-        self.run_queues()
+        if self.remote.copies.is_empty() {
+            return self.run_queues();
+        }
+        self.run_remote_queues()
     }
 }
 
@@ -303,8 +323,17 @@ impl<D: VirtioDevice> PciDevice for VirtioPci<D> {
         std::iter::once(registers).chain(doorbells).collect()
     }
 
-    fn set_memory(&mut self, memory: GuestMemoryMmap) {
+    fn set_memory(&mut self, memory: GuestMemoryMmap, copies: Vec<Range>) {
         self.memory = memory;
+        self.remote.copies = copies;
+    }
+
+    fn transfer(&self) -> Option<Transfer<'_>> {
+        self.remote.transfer()
+    }
+
+    fn transferred(&mut self, number: u64, ok: bool) {
+        self.take_transferred(number, ok);
     }
 
     fn reset(&mut self) {

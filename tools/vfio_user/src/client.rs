@@ -50,6 +50,8 @@ pub struct Client {
     pub commands: u64,
     /// What the server can do.
     pub server: Capabilities,
+    /// Memory from address 0 on that the server has this client read and write.
+    pub memory: Vec<u8>,
 }
 
 impl Client {
@@ -64,6 +66,7 @@ impl Client {
             next_id: 0,
             commands: 0,
             server: Capabilities::default(),
+            memory: Vec::new(),
         };
         let version = wire::Version {
             major: wire::MAJOR,
@@ -102,13 +105,15 @@ impl Client {
             ..Header::default()
         };
         self.connection.send(header, payload, fds)?;
-        let answer = match self.connection.wait()? {
-            Received::Message(answer) => answer,
-            _ => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        let answer = loop {
+            let message = self.receive()?;
+            if message.header.flags & wire::TYPE_MASK == wire::TYPE_REPLY {
+                break message;
+            }
+            self.serve(&message)?;
         };
         let found = &answer.header;
-        let is_reply = found.flags & wire::TYPE_MASK == wire::TYPE_REPLY;
-        if !is_reply || (found.id, found.command) != (header.id, header.command) {
+        if (found.id, found.command) != (header.id, header.command) {
             return Err(bad_answer().into());
         }
         if found.flags & wire::ERROR != 0 {
@@ -116,6 +121,69 @@ impl Client {
             return Err(CallError::Refused(errno));
         }
         Ok(answer)
+    }
+
+    /// Gives the socket back, with whatever the server has sent and nobody has received.
+    pub fn into_socket(self) -> UnixStream {
+        self.connection.into_socket()
+    }
+
+    fn receive(&mut self) -> io::Result<Message> {
+        match self.connection.wait()? {
+            Received::Message(message) => Ok(message),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// Waits for a command of the server's and carries it out on [`memory`](Self::memory), or
+    /// refuses it with `EFAULT` if it is for other memory.
+    ///
+    /// # Errors
+    ///
+    /// The server hung up, or sent something else.
+    pub fn serve_next(&mut self) -> io::Result<()> {
+        let message = self.receive()?;
+        self.serve(&message)
+    }
+
+    fn serve(&mut self, message: &Message) -> io::Result<()> {
+        let (access, data) =
+            wire::DmaAccess::read_from_prefix(&message.payload).map_err(|_| bad_answer())?;
+        let begin = access.address as usize;
+        let place = self.memory.get_mut(begin..begin + access.count as usize);
+        let mut header = Header {
+            flags: wire::TYPE_REPLY,
+            ..message.header
+        };
+        let mut payload = bytes_of(&access);
+        match (Command::from_number(header.command), place) {
+            (Some(Command::DmaRead), Some(place)) => payload.extend_from_slice(place),
+            (Some(Command::DmaWrite), Some(place)) if place.len() == data.len() => {
+                place.copy_from_slice(data);
+            }
+            _ => {
+                header.flags |= wire::ERROR;
+                header.error = Errno::FAULT.raw_os_error() as u32;
+                payload.clear();
+            }
+        }
+        self.connection.send(header, &payload, &[])
+    }
+
+    /// Lends memory from address 0 on that the server cannot map: `size` bytes, of which
+    /// [`memory`](Self::memory) should have as many.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub fn map_unshared(&mut self, size: u64) -> Result<(), CallError> {
+        let map = wire::DmaMap {
+            argsz: size_of::<wire::DmaMap>() as u32,
+            flags: wire::DMA_READABLE | wire::DMA_WRITEABLE,
+            size,
+            ..wire::DmaMap::default()
+        };
+        self.call(Command::DmaMap, map.as_bytes(), &[]).map(drop)
     }
 
     /// Reads `data.len()` bytes of a region.

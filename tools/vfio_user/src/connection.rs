@@ -61,6 +61,11 @@ impl Connection {
         }
     }
 
+    /// Gives the socket back.
+    pub fn into_socket(self) -> UnixStream {
+        self.socket
+    }
+
     /// The next message, if it is there. Does not wait.
     ///
     /// # Errors

@@ -8,8 +8,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::io::Errno;
+use shunt::pci::Range;
 use vm_memory::mmap::MmapRegionError;
-use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
+use vm_memory::{
+    Bytes, FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MemoryRegionAddress,
+    MmapRegion,
+};
 
 use crate::capabilities::{MAX_DMA_MAPS, PAGE_SIZE};
 use crate::wire::{self, DmaMap, DmaUnmap};
@@ -18,14 +22,15 @@ use crate::wire::{self, DmaMap, DmaUnmap};
 #[derive(Debug, Default)]
 pub(crate) struct Dma {
     maps: BTreeMap<u64, Map>,
-    has_lamented: bool,
 }
 
 #[derive(Debug)]
 struct Map {
     size: u64,
-    /// `None`: the device may not both read and write it, or it came without a descriptor.
+    /// `None`: the device may not both read and write it.
     region: Option<Arc<GuestRegionMmap>>,
+    /// It came without a descriptor: the region is a copy.
+    is_copy: bool,
 }
 
 impl Dma {
@@ -48,29 +53,20 @@ impl Dma {
             return Err(Errno::NOSPC);
         }
         let both = wire::DMA_READABLE | wire::DMA_WRITEABLE;
-        let region = match fd {
-            Some(fd) if map.flags == both => Some(Arc::new(mapped(map, fd)?)),
-            None if map.flags == both => {
-                self.lament(map);
-                None
-            }
-            _ => None,
+        let is_copy = fd.is_none();
+        let region = if map.flags == both {
+            Some(Arc::new(mapped(map, fd)?))
+        } else {
+            None
         };
         let size = map.size;
-        self.maps.insert(map.address, Map { size, region });
+        let entry = Map {
+            size,
+            region,
+            is_copy,
+        };
+        self.maps.insert(map.address, entry);
         Ok(())
-    }
-
-    /// Says once that there is memory out of reach: a client may come with it again and again.
-    fn lament(&mut self, map: &DmaMap) {
-        if !std::mem::replace(&mut self.has_lamented, true) {
-            log::warn!(
-                "{:#x} bytes of memory at {:#x} come without a descriptor: the device cannot \
-                 reach them. Is the client's memory shared?",
-                map.size,
-                map.address
-            );
-        }
     }
 
     fn overlaps(&self, address: u64, size: u64) -> bool {
@@ -96,6 +92,40 @@ impl Dma {
         Ok(())
     }
 
+    /// The parts that the device can work on only as copies.
+    pub(crate) fn copies(&self) -> Vec<Range> {
+        let copies = self
+            .maps
+            .iter()
+            .filter(|(_, map)| map.is_copy && map.region.is_some());
+        let range = |(&address, map): (&u64, &Map)| Range {
+            address,
+            length: map.size,
+        };
+        copies.map(range).collect()
+    }
+
+    /// Brings the copies in a part of memory up to date; what is no copy stays.
+    pub(crate) fn store(&self, address: u64, data: &[u8]) {
+        let all = Range {
+            address,
+            length: data.len() as u64,
+        };
+        for copy in self.copies().iter().filter(|copy| copy.overlaps(&all)) {
+            let begin = copy.address.max(address);
+            let end = (copy.address + copy.length).min(address + all.length);
+            let part = &data[(begin - address) as usize..(end - address) as usize];
+            let region = self
+                .maps
+                .get(&copy.address)
+                .and_then(|map| map.region.as_ref());
+            if let Some(region) = region {
+                // It is within the region, so it cannot fail.
+                let _ = region.write_slice(part, MemoryRegionAddress(begin - copy.address));
+            }
+        }
+    }
+
     /// What can be reached now.
     pub(crate) fn memory(&self) -> GuestMemoryMmap {
         let regions = self.maps.values().filter_map(|map| map.region.clone());
@@ -104,17 +134,24 @@ impl Dma {
     }
 }
 
-/// Maps memory that a client lent.
-fn mapped(map: &DmaMap, fd: OwnedFd) -> Result<GuestRegionMmap, Errno> {
+/// Maps memory that a client lent, or makes room for a copy of it.
+fn mapped(map: &DmaMap, fd: Option<OwnedFd>) -> Result<GuestRegionMmap, Errno> {
+    let size = usize::try_from(map.size).map_err(|_| Errno::INVAL)?;
+    let region = match fd {
+        Some(fd) => MmapRegion::from_file(place(map, fd)?, size),
+        None => MmapRegion::new(size),
+    };
+    let region = region.map_err(|e| errno(&e))?;
+    GuestRegionMmap::new(region, GuestAddress(map.address)).ok_or(Errno::INVAL)
+}
+
+fn place(map: &DmaMap, fd: OwnedFd) -> Result<FileOffset, Errno> {
     let file = File::from(fd);
     let length = rustix::fs::fstat(&file)?.st_size;
     if u64::try_from(length).map_or(true, |length| map.offset + map.size > length) {
         return Err(Errno::INVAL);
     }
-    let size = usize::try_from(map.size).map_err(|_| Errno::INVAL)?;
-    let place = FileOffset::new(file, map.offset);
-    let region = MmapRegion::from_file(place, size).map_err(|e| errno(&e))?;
-    GuestRegionMmap::new(region, GuestAddress(map.address)).ok_or(Errno::INVAL)
+    Ok(FileOffset::new(file, map.offset))
 }
 
 fn errno(error: &MmapRegionError) -> Errno {
@@ -128,7 +165,7 @@ fn errno(error: &MmapRegionError) -> Errno {
 mod tests {
     use super::*;
     use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
-    use vm_memory::{Bytes, GuestMemoryBackend};
+    use vm_memory::GuestMemoryBackend;
 
     fn memfd(size: u64) -> OwnedFd {
         let fd = memfd_create("dma", MemfdFlags::CLOEXEC).unwrap();
@@ -219,6 +256,27 @@ mod tests {
         let (pipe, _other) = rustix::pipe::pipe().unwrap();
         assert!(dma.map(&map(0, 0x1000), Some(pipe)).is_err());
         assert!(dma.maps.is_empty());
+    }
+
+    #[test]
+    fn only_copies_are_brought_up_to_date() {
+        let mut dma = Dma::default();
+        let without = DmaMap {
+            offset: 0,
+            ..map(0x1000, 0x1000)
+        };
+        dma.map(&map(0, 0x1000), Some(memfd(0x1000))).unwrap();
+        dma.map(&without, None).unwrap();
+        dma.map(&map(0x2000, 0x1000), Some(memfd(0x1000))).unwrap();
+        dma.store(0xffc, &[7; 0x1008]);
+        let byte = |address| dma.memory().read_obj::<u8>(GuestAddress(address)).unwrap();
+        let found = [0xffc, 0xfff, 0x1000, 0x1fff, 0x2000, 0x2003].map(byte);
+        assert_eq!(found, [0, 0, 7, 7, 0, 0]);
+        let copy = Range {
+            address: 0x1000,
+            length: 0x1000,
+        };
+        assert_eq!(dma.copies(), [copy]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //!  client                        |  server
 //!  VERSION, DEVICE_GET_INFO, ... |  session     the device says what it is
 //!  DMA_MAP            + memory --|->  dma       the device reaches guest memory
+//!  DMA_READ, DMA_WRITE        <--|--  transfers   ... or has it read and written, if it cannot map it
 //!  DEVICE_SET_IRQS    + events --|->  irqs      the device interrupts the guest
 //!  REGION_READ, REGION_WRITE     |  session     configuration space, BARs -> shunt::pci::PciDevice
 //!  GET_REGION_IO_FDS <- channel  |  fast_io     KVM talks to the device without the client:
@@ -41,4 +42,6 @@ mod irqs;
 pub mod request;
 pub mod server;
 mod session;
+mod session_error;
+mod transfers;
 pub mod wire;

@@ -14,7 +14,7 @@ use vm_memory::GuestMemoryMmap;
 use crate::connection::Connection;
 use crate::session::Session;
 
-pub use crate::session::SessionError;
+pub use crate::session_error::{BadAnswer, SessionError};
 
 /// A socket at which clients call.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Server {
         let outcome = Session::new(device, connection)
             .map_err(SessionError::from)
             .and_then(Session::run);
-        device.set_memory(GuestMemoryMmap::default());
+        device.set_memory(GuestMemoryMmap::default(), Vec::new());
         device.reset();
         outcome
     }

@@ -20,51 +20,13 @@ use crate::dma::Dma;
 use crate::fast_io::FastIo;
 use crate::irqs::Irqs;
 use crate::request::{bytes_of, Request, MAX_FDS};
+use crate::session_error::{BadAnswer, SessionError};
+use crate::transfers::{Begun, Transfers};
 use crate::wire::{self, Header};
 
 /// Messages between two looks at what else there is to do. A client announces a change of its
 /// memory in several, and the device should not see the middle of it.
 const MESSAGES_AT_ONCE: usize = 64;
-
-/// Why a session ended other than by the client's hanging up.
-#[derive(Debug)]
-pub enum SessionError {
-    /// Waiting, or the socket, failed; or what came was no message.
-    Io(io::Error),
-    /// The client speaks another version.
-    Version {
-        /// Its major version.
-        major: u16,
-        /// Its minor version.
-        minor: u16,
-    },
-    /// The first command was another than `VFIO_USER_VERSION`, or was not understood.
-    NoVersion,
-    /// The client answered a command that was never sent.
-    UnexpectedReply,
-}
-
-impl std::fmt::Display for SessionError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Io(e) => write!(f, "cannot serve the client: {e}"),
-            Self::Version { major, minor } => {
-                let (our_major, our_minor) = (wire::MAJOR, wire::MINOR);
-                write!(f, "the client speaks vfio-user {major}.{minor}, this server {our_major}.{our_minor}")
-            }
-            Self::NoVersion => write!(f, "the client did not begin with its version"),
-            Self::UnexpectedReply => write!(f, "the client answered what was not asked"),
-        }
-    }
-}
-
-impl std::error::Error for SessionError {}
-
-impl From<io::Error> for SessionError {
-    fn from(e: io::Error) -> Self {
-        Self::Io(e)
-    }
-}
 
 /// What a command is answered with.
 #[derive(Default)]
@@ -116,6 +78,9 @@ pub(crate) struct Session<'d, D> {
     /// `None` before the first command.
     client: Option<Capabilities>,
     dma: Dma,
+    transfers: Transfers,
+    /// The device's last transfer that was asked for.
+    asked_for: Option<u64>,
     irqs: Irqs,
     /// `None` until the client asks for it.
     fast_io: Option<FastIo>,
@@ -131,6 +96,8 @@ impl<'d, D: PciDevice> Session<'d, D> {
             epoll: Epoll::new()?,
             client: None,
             dma: Dma::default(),
+            transfers: Transfers::default(),
+            asked_for: None,
             fast_io: None,
         };
         session.watch(session.connection.as_raw_fd(), Source::Client)?;
@@ -147,6 +114,7 @@ impl<'d, D: PciDevice> Session<'d, D> {
         let mut ready = [EpollEvent::default(); 16];
         loop {
             let more = self.device.work();
+            self.transfer()?;
             self.signal();
             let count = self.wait(more, &mut ready)?;
             for event in &ready[..count] {
@@ -163,6 +131,42 @@ impl<'d, D: PciDevice> Session<'d, D> {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(0),
             other => other,
         }
+    }
+
+    /// Asks the client for what the device wants transferred, and does not wait.
+    fn transfer(&mut self) -> io::Result<()> {
+        let (Some(client), Some(transfer)) = (&self.client, self.device.transfer()) else {
+            return Ok(());
+        };
+        if Some(transfer.number) == self.asked_for {
+            return Ok(());
+        }
+        let (number, most) = (transfer.number, client.max_data_xfer_size);
+        let memory = self.dma.memory();
+        let transfers = &mut self.transfers;
+        match transfers.begin(&self.connection, &transfer, most, &memory)? {
+            Begun::Sent => self.asked_for = Some(number),
+            Begun::Busy => {}
+            Begun::Impossible => self.device.transferred(number, false),
+        }
+        Ok(())
+    }
+
+    /// Takes the client's answer to one of the server's commands.
+    fn take_answer(&mut self, answer: &Message) -> Result<(), SessionError> {
+        let dma = &self.dma;
+        self.transfers
+            .take(answer, |address, data| dma.store(address, data))
+            .map_err(SessionError::BadAnswer)?;
+        self.transfers.go_on(&self.connection, &self.dma.memory())?;
+        if let Some((number, ok)) = self.transfers.outcome() {
+            self.device.transferred(number, ok);
+        }
+        Ok(())
+    }
+
+    fn set_memory(&mut self) {
+        self.device.set_memory(self.dma.memory(), self.dma.copies());
     }
 
     fn signal(&mut self) {
@@ -194,8 +198,10 @@ impl<'d, D: PciDevice> Session<'d, D> {
     /// Carries a command out and answers it.
     fn take(&mut self, message: Message) -> Result<(), SessionError> {
         let header = message.header;
-        if header.flags & wire::TYPE_MASK != wire::TYPE_COMMAND {
-            return Err(SessionError::UnexpectedReply);
+        match header.flags & wire::TYPE_MASK {
+            wire::TYPE_COMMAND => {}
+            wire::TYPE_REPLY => return self.take_answer(&message),
+            _ => return Err(SessionError::BadAnswer(BadAnswer::Unexpected)),
         }
         let request = Request::parse(header.command, &message.payload, message.fds.len());
         let answer = match (&self.client, request) {
@@ -274,11 +280,11 @@ impl<'d, D: PciDevice> Session<'d, D> {
             Request::Version { .. } => return Err(Errno::INVAL),
             Request::DmaMap(map) => {
                 self.dma.map(&map, fds.pop())?;
-                self.device.set_memory(self.dma.memory());
+                self.set_memory();
             }
             Request::DmaUnmap(unmap) => {
                 self.dma.unmap(&unmap)?;
-                self.device.set_memory(self.dma.memory());
+                self.set_memory();
                 return Ok(Answer::of(bytes_of(&unmap)));
             }
             Request::DeviceInfo => return Ok(Answer::of(bytes_of(&DEVICE_INFO))),

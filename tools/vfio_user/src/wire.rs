@@ -310,6 +310,17 @@ message_part!(
 );
 
 message_part!(
+    /// [`Command::DmaRead`], [`Command::DmaWrite`]: command and answer; data follow where there are
+    /// any.
+    DmaAccess {
+        /// DMA address.
+        address: u64,
+        /// Bytes.
+        count: u64,
+    }
+);
+
+message_part!(
     /// One write of [`Command::RegionWriteMulti`], after a 64-bit count of them.
     MultiWrite {
         /// Where in the region.
@@ -340,6 +351,7 @@ mod tests {
         assert_eq!(size_of::<IrqInfo>(), 16);
         assert_eq!(size_of::<IrqSet>(), 20);
         assert_eq!(size_of::<RegionAccess>(), 16);
+        assert_eq!(size_of::<DmaAccess>(), 16);
         assert_eq!(size_of::<MultiWrite>(), 24);
     }
 

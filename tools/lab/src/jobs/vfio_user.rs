@@ -17,7 +17,7 @@ use crate::klog;
 use crate::ktap::{Test, Verdict};
 use crate::out;
 use crate::progress::Step;
-use crate::vfio_user::{Client, Guest, Seen, Server};
+use crate::vfio_user::{Client, Guest, Memory, Seen, Server};
 
 /// A guest takes ten seconds or so, on a busy machine many times that.
 const LIMIT: Duration = Duration::from_secs(150);
@@ -55,7 +55,7 @@ pub(crate) fn tests(lab: &Lab) -> Result<Vec<Test>> {
     };
     let (served, killed) = (bench.served(), bench.killed());
     let tests = [
-        ("two guests", served),
+        ("guests", served),
         ("server killed", killed),
         ("server restarted", bench.restarted()),
     ];
@@ -77,10 +77,12 @@ impl Bench<'_> {
     /// One server serves one guest after the other.
     fn served(&self) -> Result<()> {
         let server = self.server()?;
-        self.guest("vfio-user, MSI-X", "", MSIX)
+        self.guest("vfio-user, MSI-X", Memory::Shared, "", MSIX)
             .context("with MSI-X")?;
-        self.guest("vfio-user, pin", "pci=nomsi", PIN)
+        self.guest("vfio-user, pin", Memory::Shared, "pci=nomsi", PIN)
             .context("with the pin, as the second client")?;
+        self.guest("vfio-user, private memory", Memory::Private, "", MSIX)
+            .context("with private memory, as the third client")?;
         let words = server.words()?;
         ensure!(words.is_empty(), "the server complained: {words}");
         Ok(())
@@ -93,7 +95,7 @@ impl Bench<'_> {
     fn killed(&self) -> Result<()> {
         let step = Step::start("vfio-user, server killed");
         let server = self.server()?;
-        let guest = self.boot("")?;
+        let guest = self.boot(Memory::Shared, "")?;
         let deadline = Instant::now() + LIMIT;
         let is_there = |seen: &Seen| matches!(seen, Seen::Console(line) if line.strip_prefix(MARK) == Some(KILL_AT));
         ensure!(
@@ -112,21 +114,22 @@ impl Bench<'_> {
     /// A fresh server goes on with the socket and the image of the one that was killed.
     fn restarted(&self) -> Result<()> {
         let _server = self.server()?;
-        self.guest("vfio-user, server restarted", "", MSIX)
+        self.guest("vfio-user, server restarted", Memory::Shared, "", MSIX)
     }
 
     fn server(&self) -> Result<Server> {
         Server::start(&self.lab.places, &self.directory, IMAGE)
     }
 
-    fn boot(&self, words: &str) -> Result<Guest> {
-        self.client.boot(&self.lab.images, &self.directory, words)
+    fn boot(&self, memory: Memory, words: &str) -> Result<Guest> {
+        self.client
+            .boot(&self.lab.images, &self.directory, memory, words)
     }
 
     /// A guest from its boot to the check of its image.
-    fn guest(&self, name: &str, words: &str, interrupts: &str) -> Result<()> {
+    fn guest(&self, name: &str, memory: Memory, words: &str, interrupts: &str) -> Result<()> {
         let step = Step::start(name.to_owned());
-        let guest = self.boot(words)?;
+        let guest = self.boot(memory, words)?;
         let story = Story::of(&guest, Instant::now() + LIMIT)?;
         let log = self
             .directory

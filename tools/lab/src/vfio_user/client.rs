@@ -33,6 +33,15 @@ pub(crate) enum Client {
     Unpacked(PathBuf),
 }
 
+/// What a guest's memory is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// A memfd that the server can map.
+    Shared,
+    /// QEMU's own, which it reads and writes for the server.
+    Private,
+}
+
 /// A line that came from a [`Guest`].
 pub(crate) enum Seen {
     /// Of the guest's console.
@@ -80,20 +89,29 @@ impl Client {
         command
     }
 
-    /// Boots a guest from the disk at the server's socket in `directory`. Its memory is a memfd
-    /// that the server can map.
+    /// Boots a guest from the disk at the server's socket in `directory`.
     ///
     /// # Errors
     ///
     /// QEMU cannot be started.
-    pub(crate) fn boot(&self, images: &Images, directory: &Path, words: &str) -> Result<Guest> {
+    pub(crate) fn boot(
+        &self,
+        images: &Images,
+        directory: &Path,
+        memory: Memory,
+        words: &str,
+    ) -> Result<Guest> {
         let device =
             format!(r#"{{"driver":"vfio-user-pci","socket":{{"path":"{SOCKET}","type":"unix"}}}}"#);
         let kernel = images.kernel.canonicalize().context("the kernel")?;
-        let child = self
-            .command()
-            .args(["-machine", "q35,memory-backend=ram", "-accel", "tcg"])
-            .args(["-object", "memory-backend-memfd,id=ram,size=256M,share=on"])
+        let mut command = self.command();
+        if memory == Memory::Shared {
+            command
+                .args(["-machine", "memory-backend=ram"])
+                .args(["-object", "memory-backend-memfd,id=ram,size=256M,share=on"]);
+        }
+        let child = command
+            .args(["-machine", "q35", "-accel", "tcg"])
             .args(["-m", "256", "-cpu", "max", "-no-reboot", "-nodefaults"])
             .args(["-display", "none", "-monitor", "none", "-serial", "stdio"])
             .arg("-kernel")

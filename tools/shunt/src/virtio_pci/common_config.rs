@@ -222,6 +222,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
         self.common = Common::default();
         self.isr = 0;
         self.msix.pending = 0;
+        self.remote.reset();
         for queue in &mut self.queues {
             *queue = Virtqueue::new(queue.max_size);
         }

@@ -65,7 +65,7 @@ impl Rig {
     fn new() -> Self {
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY_SIZE)]).unwrap();
         let mut device = VirtioPci::new(Dot);
-        device.set_memory(memory.clone());
+        device.set_memory(memory.clone(), vec![]);
         device.write_config(COMMAND, &6u16.to_le_bytes());
         Self { device, memory }
     }
@@ -188,14 +188,14 @@ fn memory_that_is_gone_makes_the_device_demand_a_reset() {
     let mut rig = Rig::new();
     rig.start();
     rig.submit();
-    rig.device.set_memory(GuestMemoryMmap::default());
+    rig.device.set_memory(GuestMemoryMmap::default(), vec![]);
     rig.word(layout::NOTIFY, 0);
     rig.work();
     assert_ne!(rig.status() & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
     assert_eq!(rig.device.interrupts().pending, 1);
     rig.byte(STATUS, 0);
     assert_eq!(rig.status(), 0);
-    rig.device.set_memory(rig.memory.clone());
+    rig.device.set_memory(rig.memory.clone(), vec![]);
     rig.start();
     rig.word(layout::NOTIFY, 0);
     rig.work();

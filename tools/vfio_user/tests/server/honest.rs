@@ -218,3 +218,36 @@ fn a_socket_of_a_dead_server_is_taken_over_and_that_of_a_live_one_is_not() {
     assert!(Server::bind(&file).is_err());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
 }
+
+#[test]
+fn a_request_in_memory_that_cannot_be_mapped_is_done() {
+    let rig = Rig::new(1);
+    let mut client = rig.client();
+    let events = lend_unshared(&mut client);
+    start(&mut client);
+    // More messages follow the interrupt: the device looks at its rings once more.
+    while !is_signalled(&events[2]) {
+        client.serve_next().unwrap();
+    }
+    assert_eq!(client.memory[BUFFER as usize], b'.');
+    let index = QUEUE[2] as usize + 2;
+    assert_eq!(client.memory[index..index + 2], [1, 0]);
+    drop(client);
+    let counters = rig.end().remove(0).unwrap();
+    assert_eq!((counters.requests, counters.resets_demanded), (1, 0));
+}
+
+/// The client answers a transfer only while it waits for an answer of its own.
+#[test]
+fn a_transfer_does_not_hold_up_the_client() {
+    let rig = Rig::new(1);
+    let mut client = rig.client();
+    let events = lend_unshared(&mut client);
+    start(&mut client);
+    while !is_signalled(&events[2]) {
+        assert_eq!(long(&mut client, REGION_CONFIG, 0), 0x1042_1af4);
+    }
+    assert_eq!(client.memory[BUFFER as usize], b'.');
+    drop(client);
+    rig.end().remove(0).unwrap();
+}

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use proptest::prelude::*;
 use rustix::io::Errno;
 use rustix::net::{sendmsg, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-use vfio_user::server::SessionError;
+use vfio_user::server::{BadAnswer, SessionError};
 use vfio_user::wire::*;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -160,6 +160,47 @@ fn more_descriptors_than_a_message_takes_end_the_session() {
     drop(socket);
     match rig.end().remove(0) {
         Err(SessionError::Io(e)) => assert_eq!(e.kind(), std::io::ErrorKind::InvalidData),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_transfer_that_is_refused_makes_the_device_demand_a_reset() {
+    let rig = Rig::new(1);
+    let mut client = rig.client();
+    let events = lend_unshared(&mut client);
+    client.memory.truncate(QUEUE[0] as usize);
+    start(&mut client);
+    client.write(REGION_BAR0, 0x10, &[0, 0]).unwrap();
+    let mut status = [0];
+    while status[0] & 0x40 == 0 {
+        client.read(REGION_BAR0, 0x14, &mut status).unwrap();
+    }
+    assert!(!is_signalled(&events[2]));
+    drop(client);
+    let counters = rig.end().remove(0).unwrap();
+    assert_eq!((counters.requests, counters.resets_demanded), (0, 1));
+}
+
+#[test]
+fn a_transfer_with_other_data_than_asked_for_ends_the_session() {
+    let rig = Rig::new(1);
+    let mut client = rig.client();
+    lend_unshared(&mut client);
+    start(&mut client);
+    let mut socket = client.into_socket();
+    let mut header = [0; HEADER_SIZE];
+    socket.read_exact(&mut header).unwrap();
+    let header = Header::read_from_bytes(&header).unwrap();
+    assert_eq!(header.command, Command::DmaRead as u16);
+    let short = Header {
+        size: HEADER_SIZE as u32,
+        flags: TYPE_REPLY,
+        ..header
+    };
+    socket.write_all(short.as_bytes()).unwrap();
+    match rig.end().remove(0) {
+        Err(SessionError::BadAnswer(BadAnswer::Length)) => {}
         other => panic!("{other:?}"),
     }
 }

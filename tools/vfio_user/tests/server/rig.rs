@@ -139,6 +139,31 @@ fn memory() -> (OwnedFd, u64) {
     (fd, size)
 }
 
+/// Lends memory with a request that the server cannot map, and an event for each vector.
+pub(crate) fn lend_unshared(client: &mut Client) -> Vec<OwnedFd> {
+    let (fd, size) = memory();
+    client.memory = vec![0; size as usize];
+    rustix::io::pread(&fd, &mut client.memory, 0).unwrap();
+    client.map_unshared(size).unwrap();
+    let events = events(3);
+    let lent: Vec<_> = events.iter().map(AsFd::as_fd).collect();
+    client.set_msix_events(&lent).unwrap();
+    events
+}
+
+/// Whether an event is signalled.
+pub(crate) fn is_signalled(event: &OwnedFd) -> bool {
+    let mut fds = [rustix::event::PollFd::new(
+        event,
+        rustix::event::PollFlags::IN,
+    )];
+    let now = rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    rustix::event::poll(&mut fds, Some(&now)).unwrap() == 1
+}
+
 /// Lends memory with a request, and an event for each vector.
 pub(crate) fn lend(client: &mut Client) -> (OwnedFd, Vec<OwnedFd>) {
     let (fd, size) = memory();
