@@ -54,9 +54,8 @@ pub(crate) fn images(places: &Places, plain: &Images) -> Result<Option<Images>> 
     })?;
     step.done();
     Ok(Some(Images {
-        kernel: plain.kernel.clone(),
         initramfs,
-        files: plain.files,
+        ..plain.clone()
     }))
 }
 

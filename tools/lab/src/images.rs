@@ -36,6 +36,7 @@ struct RootDisk {
 }
 
 /// What a boot needs.
+#[derive(Clone)]
 pub(crate) struct Images {
     pub(crate) kernel: PathBuf,
     pub(crate) initramfs: PathBuf,

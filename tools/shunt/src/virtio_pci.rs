@@ -267,10 +267,16 @@ impl<D: VirtioDevice> Device for VirtioPci<D> {
     }
 
     fn work(&mut self) -> bool {
-        if self.remote.copies.is_empty() {
-            return self.run_queues();
+        let more = if self.remote.copies.is_empty() {
+            self.run_queues()
+        } else {
+            self.run_remote_queues()
+        };
+        if self.device.take_config_change() {
+            self.common.config_generation = self.common.config_generation.wrapping_add(1);
+            self.raise(ISR_CONFIG, self.common.config_vector);
         }
-        self.run_remote_queues()
+        more
     }
 }
 

@@ -85,6 +85,7 @@ pub(super) struct Common {
     pub(super) config_vector: u16,
     pub(super) status: u32,
     queue_select: u16,
+    pub(super) config_generation: u8,
 }
 
 impl Default for Common {
@@ -96,6 +97,7 @@ impl Default for Common {
             config_vector: NO_VECTOR,
             status: 0,
             queue_select: 0,
+            config_generation: 0,
         }
     }
 }
@@ -126,8 +128,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
             Field::ConfigVector => common.config_vector.into(),
             Field::NumQueues => self.queues.len() as u64,
             Field::Status => common.status.into(),
-            // The configuration of a device does not change by itself.
-            Field::ConfigGeneration => 0,
+            Field::ConfigGeneration => common.config_generation.into(),
             Field::QueueSelect => common.queue_select.into(),
             queue => self
                 .queues

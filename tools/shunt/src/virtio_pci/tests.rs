@@ -18,6 +18,7 @@ const FEATURE_SELECT: u64 = 0x08;
 const FEATURE: u64 = 0x0c;
 const CONFIG_VECTOR: u64 = 0x10;
 const STATUS: u64 = 0x14;
+const GENERATION: u64 = 0x15;
 const QUEUE_SELECT: u64 = 0x16;
 const QUEUE_SIZE: u64 = 0x18;
 const QUEUE_VECTOR: u64 = 0x1a;
@@ -29,7 +30,9 @@ const MSIX_CONTROL: usize = 0x98 + 3;
 
 /// Answers each request with one byte.
 #[derive(Debug)]
-struct Dot;
+struct Dot {
+    has_changed: bool,
+}
 
 impl VirtioDevice for Dot {
     fn device_id(&self) -> u32 {
@@ -50,6 +53,10 @@ impl VirtioDevice for Dot {
         }
     }
 
+    fn take_config_change(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
+    }
+
     fn handle(&mut self, _: usize, chain: &Chain<'_>, _: &Counters) -> Result<u32, BadChain> {
         chain.writable().copy_from(0, b".")?;
         Ok(1)
@@ -64,7 +71,7 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY_SIZE)]).unwrap();
-        let mut device = VirtioPci::new(Dot);
+        let mut device = VirtioPci::new(Dot { has_changed: false });
         device.set_memory(memory.clone(), vec![]);
         device.write_config(COMMAND, &6u16.to_le_bytes());
         Self { device, memory }
@@ -167,6 +174,19 @@ fn without_msix_the_pin_is_high_until_the_status_is_read() {
     assert_eq!(rig.device.read(layout::ISR, Width::Byte), 1);
     assert!(!rig.device.interrupts().pin);
     assert_eq!(rig.device.read(layout::ISR, Width::Byte), 0);
+}
+
+#[test]
+fn a_change_of_the_configuration_is_announced() {
+    let mut rig = Rig::new();
+    rig.start();
+    rig.device.device.has_changed = true;
+    rig.work();
+    assert_eq!(rig.device.read(GENERATION, Width::Byte), 1);
+    assert_eq!(rig.device.interrupts().pending, 1);
+    assert_eq!(rig.device.read(layout::ISR, Width::Byte), 2);
+    rig.work();
+    assert_eq!(rig.device.read(GENERATION, Width::Byte), 1);
 }
 
 #[test]
