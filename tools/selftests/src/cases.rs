@@ -55,6 +55,7 @@ pub(crate) const THEMES: &[&[Test]] = &[
     ring::memory::TESTS,
     ring::wait::TESTS,
     ring::room::TESTS,
+    ring::sample::TESTS,
     ring::vcpus::TESTS,
     ring::hostile::TESTS,
     counters::counts::TESTS,

@@ -6,6 +6,7 @@ pub(super) mod api;
 pub(super) mod hostile;
 pub(super) mod memory;
 pub(super) mod room;
+pub(super) mod sample;
 pub(super) mod vcpus;
 pub(super) mod wait;
 
