@@ -72,16 +72,11 @@ pub fn run(input: &mut Input<'_>, seen: &mut Digest) -> Result<(), Broken> {
 }
 
 impl Channel {
-    /// Slots in use: of commands that wait, of replies that nobody took, and of replies that
-    /// are due although nobody waits.
+    /// Slots in use: of commands that wait, and of replies that nobody took yet.
     fn used(&self) -> usize {
-        let holds = |(number, command): (usize, &Option<Command>)| {
-            let command = command.as_ref()?;
-            let is_due = number >= self.nr_answered;
-            let is_kept = !command.is_taken && !command.is_given_up;
-            (is_due || is_kept).then_some(())
-        };
-        self.sent.iter().enumerate().filter_map(holds).count()
+        let sent = self.sent.iter().flatten();
+        sent.filter(|command| !command.is_taken && !command.is_given_up)
+            .count()
     }
 
     fn send(&mut self, seen: &mut Digest) -> Result<(), Broken> {
