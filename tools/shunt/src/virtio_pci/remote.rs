@@ -6,7 +6,8 @@
 //! at a time, in rounds:
 //!
 //! ```text
-//! fetch       the rings; then the indirect table; then what the request has to be read
+//! fetch       the available ring; then the descriptors; then an indirect table; then what is to
+//!             be read of the request
 //! turn        the request is done, on the copies
 //! write back  the buffers, the used ring behind its index, its index
 //! interrupt
@@ -196,8 +197,12 @@ impl Needed {
             most: areas.descriptors().length / DESCRIPTOR,
             ..Self::default()
         };
-        needed.read(areas.descriptors(), remote);
         needed.read(areas.driver(), remote);
+        // The driver fills descriptors before it makes them available: older ones would be those
+        // of another request.
+        if needed.read.is_empty() {
+            needed.read(areas.descriptors(), remote);
+        }
         if needed.read.is_empty() {
             needed.follow(memory, areas, remote);
         }

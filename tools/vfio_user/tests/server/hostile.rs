@@ -193,6 +193,11 @@ fn a_transfer_with_other_data_than_asked_for_ends_the_session() {
     socket.read_exact(&mut header).unwrap();
     let header = Header::read_from_bytes(&header).unwrap();
     assert_eq!(header.command, Command::DmaRead as u16);
+    // What is available comes before the descriptors, which the driver fills first.
+    let mut access = [0; size_of::<DmaAccess>()];
+    socket.read_exact(&mut access).unwrap();
+    let access = DmaAccess::read_from_bytes(&access).unwrap();
+    assert_eq!(access.address, QUEUE[1]);
     let short = Header {
         size: HEADER_SIZE as u32,
         flags: TYPE_REPLY,
