@@ -124,14 +124,15 @@ impl Machine<'_> {
 
     /// A WARN is printed at level 4, which `quiet` would hide from the scan of the log.
     /// KVM polls for a while before a halted guest sleeps; under TCG that takes the CPU away
-    /// from the device that the guest waits for, and makes a guest take longer.
+    /// from the device that the guest waits for, and makes a guest take longer. On a busy machine
+    /// the kernel's check of its timer finds no tick in time, and panics.
     fn cmdline(&self) -> String {
         let level = match self.console {
             Console::File => 7,
             Console::Terminal => 5,
         };
         format!(
-            "console=ttyS0 loglevel={level} panic=-1 oops=panic nokaslr kvm.halt_poll_ns=0 {PARAMETER}{}",
+            "console=ttyS0 loglevel={level} panic=-1 oops=panic nokaslr no_timer_check kvm.halt_poll_ns=0 {PARAMETER}{}",
             self.job
         )
     }

@@ -102,6 +102,10 @@ impl Pace {
         })
     }
 
+    fn checks_itself(self) -> bool {
+        self.slower > 1
+    }
+
     fn limit(self, seconds: u64) -> Duration {
         Duration::from_secs(self.slower * seconds)
     }
@@ -125,10 +129,16 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
         tests.append(&mut hostile(lab, arguments, pace)?);
     }
     if wanted(Part::Guests) {
-        tests.append(&mut guests(lab)?);
+        tests.append(&mut match pace.checks_itself() {
+            true => vec![too_big_for_a_guest("guest")],
+            false => guests(lab)?,
+        });
     }
     if wanted(Part::VfioUser) {
-        tests.append(&mut vfio_user::tests(lab)?);
+        tests.append(&mut match pace.checks_itself() {
+            true => vec![too_big_for_a_guest("vfio-user")],
+            false => vfio_user::tests(lab)?,
+        });
     }
     tests.iter().for_each(print);
     let counts = Counts::of(&tests);
@@ -202,6 +212,15 @@ fn guests(lab: &Lab) -> Result<Vec<Test>> {
     let tests = tests.map(|report| test(&format!("guest.{}", report.scenario), &report.failures));
     let boot = test("guest.boot", &guests.failures);
     Ok(tests.chain([boot]).collect())
+}
+
+/// Guests boot the kernel that is under test.
+fn too_big_for_a_guest(name: &str) -> Test {
+    let reason = "a kernel with sanitizers does not fit a guest's memory and time";
+    Test {
+        name: name.to_owned(),
+        verdict: Verdict::Skipped(reason.to_owned()),
+    }
 }
 
 pub(super) fn test(name: &str, failures: &[String]) -> Test {
