@@ -87,6 +87,7 @@ impl Lab {
             cpus,
             deterministic: false,
             accelerator: self.accelerator,
+            in_turns: false,
             console: Console::File,
             directory,
         }

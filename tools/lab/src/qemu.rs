@@ -14,6 +14,8 @@ use crate::images::Images;
 
 const QEMU: &str = "qemu-system-x86_64";
 
+const TCG_MODEL: &str = "EPYC-v2,+svm,+x2apic,+npt";
+
 /// The first version whose TCG has what L1 needs, x2APIC.
 const OLDEST: u32 = 10;
 
@@ -45,6 +47,8 @@ pub(crate) struct Machine<'a> {
     /// One instruction is one nanosecond of its time, and two runs are identical.
     pub(crate) deterministic: bool,
     pub(crate) accelerator: Accelerator,
+    /// TCG emulates all CPUs in one thread, in turns.
+    pub(crate) in_turns: bool,
     pub(crate) console: Console,
     /// Directory of its logs.
     pub(crate) directory: &'a Path,
@@ -115,7 +119,10 @@ impl Machine<'_> {
         let cpus = self.cpus.to_string();
         let (accelerator, model) = match self.accelerator {
             Accelerator::Kvm => ("kvm", "host"),
-            Accelerator::Tcg | Accelerator::Auto => ("tcg", "EPYC-v2,+svm,+x2apic,+npt"),
+            Accelerator::Tcg | Accelerator::Auto if self.in_turns => {
+                ("tcg,thread=single", TCG_MODEL)
+            }
+            Accelerator::Tcg | Accelerator::Auto => ("tcg", TCG_MODEL),
         };
         ["-accel", accelerator, "-cpu", model, "-smp", &cpus]
             .map(str::to_owned)
