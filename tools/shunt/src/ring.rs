@@ -54,9 +54,9 @@ pub(crate) struct Ring {
 
 /// A request, to be completed under its head index.
 #[derive(Debug)]
-pub(crate) struct Request<'m> {
-    pub(crate) head: u16,
-    pub(crate) chain: Chain<'m>,
+struct Request<'m> {
+    head: u16,
+    chain: Chain<'m>,
 }
 
 /// Where a ring lies: virtio 1.3, section 2.7.
@@ -213,10 +213,7 @@ impl Ring {
     }
 
     /// The next request, if the driver has made one available.
-    pub(crate) fn next<'m>(
-        &mut self,
-        memory: &'m GuestMemoryMmap,
-    ) -> Result<Option<Request<'m>>, RingError> {
+    fn next<'m>(&mut self, memory: &'m GuestMemoryMmap) -> Result<Option<Request<'m>>, RingError> {
         let Some(descriptors) = self.queue.iter(memory)?.next() else {
             return Ok(None);
         };
@@ -227,7 +224,7 @@ impl Ring {
     }
 
     /// Gives a request back to the driver, `length` bytes of its writable part written.
-    pub(crate) fn complete(
+    fn complete(
         &mut self,
         memory: &GuestMemoryMmap,
         head: u16,
@@ -237,17 +234,17 @@ impl Ring {
     }
 
     /// The driver wants an interrupt for what was completed since the last call.
-    pub(crate) fn interrupt_wanted(&mut self, memory: &GuestMemoryMmap) -> Result<bool, RingError> {
+    fn interrupt_wanted(&mut self, memory: &GuestMemoryMmap) -> Result<bool, RingError> {
         Ok(self.queue.needs_notification(memory)?)
     }
 
     /// Asks the driver for no notifications, while the device looks anyway.
-    pub(crate) fn quiet(&mut self, memory: &GuestMemoryMmap) -> Result<(), RingError> {
+    fn quiet(&mut self, memory: &GuestMemoryMmap) -> Result<(), RingError> {
         Ok(self.queue.disable_notification(memory)?)
     }
 
     /// Asks the driver for a notification of the next request. True: one came meanwhile.
-    pub(crate) fn listen(&mut self, memory: &GuestMemoryMmap) -> Result<bool, RingError> {
+    fn listen(&mut self, memory: &GuestMemoryMmap) -> Result<bool, RingError> {
         Ok(self.queue.enable_notification(memory)?)
     }
 }

@@ -209,35 +209,24 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         self.running() && self.queues.iter().any(|queue| queue.kicked)
     }
 
-    /// Does a batch of a queue's requests, each complete before the next is looked at: that is
-    /// what makes the used index tell the truth after a crash.
     fn run_queue(&mut self, index: usize) -> Result<bool, RingError> {
         let Some(ring) = &mut self.queues[index].ring else {
             return Ok(false);
         };
+        let device = &mut self.device;
         let counters = self.state.counters();
-        let mut done = 0;
-        ring.quiet(&self.memory)?;
-        let more = loop {
-            if done == BATCH {
-                break true;
-            }
-            if let Some(request) = ring.next(&self.memory)? {
-                let length = self.device.handle(index, &request.chain, counters)?;
-                ring.complete(&self.memory, request.head, length)?;
-                add(&counters.requests, 1);
-                done += 1;
-            } else if !ring.listen(&self.memory)? {
-                break false;
-            }
-        };
-        if done > 0 && ring.interrupt_wanted(&self.memory)? {
+        let turn = ring.turn(&self.memory, BATCH, |chain| {
+            let length = device.handle(index, chain, counters)?;
+            add(&counters.requests, 1);
+            Ok(length)
+        })?;
+        if turn.interrupt {
             self.raise(VIRTIO_MMIO_INT_VRING);
         }
         if self.device.take_config_change() {
             self.publish_config(true);
         }
-        Ok(more)
+        Ok(turn.more)
     }
 }
 
