@@ -308,6 +308,11 @@ enum Wait {
     No,
 }
 
+/// Returns when a command is there, or the channel's end.
+pub(crate) fn wait_until_readable(fd: BorrowedFd) -> Result<()> {
+    readable([fd], Wait::Yes).map(|_| ())
+}
+
 /// Which of the descriptors can be read or have hung up.
 fn readable<const N: usize>(fds: [BorrowedFd; N], wait: Wait) -> Result<[bool; N]> {
     let mut polls = fds.map(|fd| libc::pollfd {

@@ -11,26 +11,27 @@ use anyhow::{ensure, Context, Result};
 use clap::ValueEnum;
 use ioregion_wire::frame::{Command as Frame, Reply, FRAME_SIZE};
 
-use crate::channel::DeviceEnd;
+use crate::channel::{wait_until_readable, DeviceEnd};
 use crate::ring::RingDevice;
 
 /// In which state a device process waits to be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Death {
-    /// It never reads the command.
+    /// A command is there, and it never reads it.
     BeforeCommand,
     /// It has read the command.
     AfterCommand,
     /// It has written half of a reply.
     HalfReply,
-    /// It has answered one read with its offset plus one.
+    /// It has answered one read with its offset plus one, and never reads the next one, which is
+    /// there.
     AfterReply,
 }
 
 impl Death {
-    /// Whether the vCPU can only be waiting for a reply by then.
-    pub(crate) fn has_seen_the_last_command(self) -> bool {
-        matches!(self, Self::AfterCommand | Self::HalfReply)
+    /// Whether a command is left that it does not read.
+    fn leaves_a_command(self) -> bool {
+        matches!(self, Self::BeforeCommand | Self::AfterReply)
     }
 }
 
@@ -128,7 +129,7 @@ fn reach_with_files(death: Death) -> Result<()> {
             .and_then(|()| stdout.flush())
             .context("reply")?;
     }
-    report_state()
+    report_state(death)
 }
 
 /// Both areas stay mapped in the process that is killed.
@@ -143,9 +144,12 @@ fn reach_with_ring(death: Death) -> Result<()> {
         }
     }
     mem::forget(device);
-    report_state()
+    report_state(death)
 }
 
-fn report_state() -> Result<()> {
+fn report_state(death: Death) -> Result<()> {
+    if death.leaves_a_command() {
+        wait_until_readable(io::stdin().as_fd())?;
+    }
     io::stderr().write_all(b".").context("report the state")
 }

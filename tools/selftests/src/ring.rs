@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 
 use anyhow::{Context, Result};
 use ioregion_ring::consumer::Consumer;
-use ioregion_ring::layout::Layout;
+use ioregion_ring::layout::{Layout, WAKE_ME_AT};
 use ioregion_ring::memory::Memory;
 use ioregion_ring::slot::Access;
 use ioregion_ring::{completion, consumer};
@@ -166,8 +166,10 @@ impl RingDevice {
             PROT_READ | PROT_WRITE,
         )
         .context("map the device's area")?;
-        let mut consumer = Consumer::new(layout, &own);
-        consumer.arm(&own, &kernel);
+        let consumer = Consumer::new(layout, &own);
+        // Not `Consumer::arm`, which changes its mind if an access is there already.
+        own.store(WAKE_ME_AT, 1);
+        own.full_barrier();
         Ok(Self {
             kernel,
             own,

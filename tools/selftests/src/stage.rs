@@ -137,9 +137,9 @@ pub(crate) struct Running<'a> {
 }
 
 impl Running<'_> {
-    /// Returns when the vCPU is blocked in `KVM_RUN`.
+    /// Returns when the vCPU waits for its device.
     pub(crate) fn wait_until_asleep(&self) -> Result<()> {
-        tasks::wait_in_kvm_run(self.thread)
+        tasks::wait_until_asleep(self.thread)
     }
 
     /// Sends it a signal.

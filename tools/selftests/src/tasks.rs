@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! Threads: where they run, and knowing that one sleeps in `KVM_RUN`.
+//! Threads: where they run, and knowing that one sleeps in the module.
 
 use std::fs;
 use std::io;
@@ -9,10 +9,6 @@ use std::ptr;
 use std::thread;
 
 use anyhow::{ensure, Context, Result};
-
-/// The number of the system call, as /proc shows it of a thread that sleeps.
-const IOCTL: &str = "16";
-const KVM_RUN: u32 = 0xae80;
 
 /// The calling thread's id.
 pub(crate) fn this_thread() -> libc::pid_t {
@@ -77,19 +73,14 @@ pub(crate) fn send_sigusr2(thread: libc::pid_t) {
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGUSR2) };
 }
 
-/// Returns when the thread is blocked in `KVM_RUN`: the kernel itself says so.
-pub(crate) fn wait_in_kvm_run(thread: libc::pid_t) -> Result<()> {
-    wait_in_ioctl(thread, KVM_RUN)
-}
-
-/// Returns when the thread is blocked in an ioctl of this number.
-pub(crate) fn wait_in_ioctl(thread: libc::pid_t, number: u32) -> Result<()> {
-    let number = format!("{number:#x}");
-    let path = format!("/proc/self/task/{thread}/syscall");
+/// Returns when the thread sleeps in a wait of the module: a vCPU for its device, or a device in
+/// its channel. What such a function waits with starts with `shunt_`; a thread that is just being
+/// woken up, or sleeps for a lock, is at no such place.
+pub(crate) fn wait_until_asleep(thread: libc::pid_t) -> Result<()> {
+    let path = format!("/proc/self/task/{thread}/wchan");
     loop {
-        let line = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-        let mut words = line.split_whitespace();
-        if words.next() == Some(IOCTL) && words.nth(1) == Some(&number) {
+        let place = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        if place.starts_with("shunt_") {
             return Ok(());
         }
         thread::yield_now();

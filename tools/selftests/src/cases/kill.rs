@@ -76,11 +76,8 @@ fn killed_at(transports: &[Transport], death: Death, reads: u32, sum: u64) -> Re
             mut vcpu,
             mut device,
         } = victim(transport, death, reads)?;
-        let (exit, ()) = while_running(&mut vcpu, |running| {
+        let (exit, ()) = while_running(&mut vcpu, |_| {
             device.wait_until_ready()?;
-            if !death.has_seen_the_last_command() {
-                running.wait_until_asleep()?;
-            }
             device.kill()
         })?;
         READ.check(&region, &exit)

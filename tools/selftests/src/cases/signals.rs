@@ -151,7 +151,7 @@ fn posted_writes_to_a_full_channel_in_a_storm(_: &Context) -> Result<()> {
             seen += 1;
             // No channel holds the 4000 commands that are left at the last of these.
             if [1, 2001, 4001, 6001].contains(&seen) {
-                tasks::wait_in_kvm_run(vcpu_thread)?;
+                tasks::wait_until_asleep(vcpu_thread)?;
                 await_interruption(&interruptions)?;
             }
             Ok(0)
@@ -211,7 +211,7 @@ fn interrupted_between_halves_of_a_reply(_: &Context) -> Result<()> {
                     for part in [&reply[..3], &reply[3..16], &reply[16..]] {
                         test.device.send(part)?;
                         if part.len() < 16 {
-                            tasks::wait_in_kvm_run(vcpu_thread)?;
+                            tasks::wait_until_asleep(vcpu_thread)?;
                             kicker.kick();
                             interruptions.recv().context("the vCPU is gone")?;
                         }
@@ -242,7 +242,7 @@ fn restarting_handler_still_gives_eintr(_: &Context) -> Result<()> {
         scope.spawn(move || {
             or_die((|| {
                 test.device.command()?;
-                tasks::wait_in_kvm_run(vcpu_thread)?;
+                tasks::wait_until_asleep(vcpu_thread)?;
                 tasks::send_sigusr2(vcpu_thread);
                 interruptions.recv().context("the vCPU is gone")?;
                 test.device.reply(VALUE)

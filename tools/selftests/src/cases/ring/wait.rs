@@ -117,7 +117,7 @@ fn signal_is_eintr(_: &Context) -> Result<()> {
     thread::scope(|scope| {
         scope.spawn(move || {
             crate::stage::or_die((|| {
-                tasks::wait_in_ioctl(waiter, IOREGION_CHANNEL_WAIT)?;
+                tasks::wait_until_asleep(waiter)?;
                 tasks::send_sigusr2(waiter);
                 Ok(())
             })())
@@ -135,7 +135,7 @@ fn waits_until(device: &RingDevice, end_it: impl FnOnce() -> Result<()>) -> Resu
             let told = sender.send(tasks::this_thread());
             told.map(|()| device.ioctl(IOREGION_CHANNEL_WAIT, NO_VCPU))
         });
-        tasks::wait_in_ioctl(receiver.recv()?, IOREGION_CHANNEL_WAIT)?;
+        tasks::wait_until_asleep(receiver.recv()?)?;
         end_it()?;
         let result = waiter.join();
         let result = result.map_err(|_| anyhow::anyhow!("the device panicked"))??;
