@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! What the driver keeps to itself, per descriptor.
+
+use super::{
+    BadRing,
+    Broken,
+    Refused, //
+};
+use crate::segment::{
+    bytes,
+    Segment, //
+};
+
+/// Memory that the caller lends to a ring, one for each descriptor.
+#[derive(Debug)]
+pub struct Slot<T> {
+    /// Present while the device has the buffer with this id.
+    pub(super) token: Option<T>,
+    /// Bytes of that buffer that the device may write.
+    pub(super) writable: u32,
+    /// Descriptors of that buffer.
+    pub(super) count: u16,
+    /// The last of them, in a split ring.
+    pub(super) last: u16,
+    /// The next of them, or the next that is free.
+    pub(super) next: u16,
+}
+
+impl<T> Slot<T> {
+    /// A slot.
+    pub const fn new() -> Self {
+        Self {
+            token: None,
+            writable: 0,
+            count: 0,
+            last: 0,
+            next: 0,
+        }
+    }
+
+    /// The device has used the buffer with this id: checks that, and takes the token.
+    #[inline]
+    pub(super) fn redeem(&mut self, id: u32, claimed: u32) -> Result<T, Broken> {
+        let writable = self.writable;
+        match &self.token {
+            None => Err(Broken::Id(id)),
+            Some(_) if claimed > writable => Err(Broken::Length {
+                id,
+                claimed,
+                writable,
+            }),
+            Some(_) => self.token.take().ok_or(Broken::Id(id)),
+        }
+    }
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Makes all slots free, each followed by the next one and the last one by the first, and gives
+/// up their tokens.
+pub(super) fn free_all<T>(slots: &mut [Slot<T>], size: u16, mut lost: impl FnMut(T)) {
+    let mut next = 0u16;
+    for slot in slots {
+        next = next.wrapping_add(1) % size;
+        slot.next = next;
+        slot.token.take().map(&mut lost);
+    }
+}
+
+/// # Errors
+///
+/// [`BadRing::Slots`].
+pub(super) fn check_number<T>(slots: &[Slot<T>], needed: u16) -> Result<(), BadRing> {
+    let lent = slots.len();
+    match lent >= needed.into() {
+        true => Ok(()),
+        false => Err(BadRing::Slots { needed, lent }),
+    }
+}
+
+/// Why a buffer cannot be added, that takes as many descriptors as it has segments, or one and a
+/// table.
+#[cold]
+pub(super) fn why_refused(
+    readable: &[Segment],
+    writable: &[Segment],
+    needs_table: bool,
+    (size, free): (u16, u16),
+) -> Refused {
+    let count = readable.len().wrapping_add(writable.len());
+    let all = bytes(readable).wrapping_add(bytes(writable));
+    match u16::try_from(count) {
+        _ if all > u32::MAX.into() => Refused::Bytes(all),
+        Ok(count @ 1..) if count <= size => {
+            let needed = if needs_table { 1 } else { count };
+            Refused::Full { needed, free }
+        }
+        _ => Refused::Segments(count),
+    }
+}

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The driver's side of a split virtqueue: section 2.7.
+
+use super::{
+    slot::{
+        check_number,
+        free_all,
+        why_refused,
+        Slot, //
+    },
+    BadRing,
+    Broken,
+    Refused,
+    Settings,
+    Table,
+    Used, //
+};
+use crate::{
+    memory::{
+        self,
+        Areas,
+        Memory, //
+    },
+    segment::{
+        describe,
+        Extent,
+        Segment, //
+    },
+};
+use core::ops::DerefMut;
+use virtio_spec::{
+    features::Features,
+    notification::Notification,
+    split::{
+        avail_event,
+        descriptor_area,
+        device_area,
+        driver_area,
+        is_event_due,
+        used_event,
+        AVAILABLE,
+        DESCRIPTOR,
+        FLAGS,
+        INDEX,
+        INDIRECT,
+        MAX_SIZE,
+        NO_INTERRUPT,
+        NO_NOTIFY,
+        RING,
+        USED, //
+    },
+};
+
+/// The driver's side of a split virtqueue.
+#[derive(Debug)]
+pub struct Split<M, S> {
+    areas: Areas<M>,
+    slots: S,
+    queue: u16,
+    size: u16,
+    has_event_idx: bool,
+    is_in_order: bool,
+    state: State,
+}
+
+/// What changes.
+#[derive(Debug)]
+struct State {
+    /// Descriptors that are free.
+    free: u16,
+    /// The first of them.
+    next_free: u16,
+    /// Available index of the next buffer.
+    added: u16,
+    /// Available index that the device sees.
+    published: u16,
+    /// Used index of the next buffer.
+    popped: u16,
+    /// Used index as last read.
+    seen: u16,
+    /// In order: the buffer that is used next.
+    oldest: u16,
+    /// In order: the last one, and the bytes written, of several that were used in one go.
+    batch: Option<(u16, u32)>,
+    broken: Option<Broken>,
+}
+
+impl State {
+    const fn new(size: u16) -> Self {
+        Self {
+            free: size,
+            next_free: 0,
+            added: 0,
+            published: 0,
+            popped: 0,
+            seen: 0,
+            oldest: 0,
+            batch: None,
+            broken: None,
+        }
+    }
+}
+
+impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
+    pub(super) fn new(settings: Settings, areas: Areas<M>, slots: S) -> Result<Self, BadRing> {
+        let size = settings.size;
+        if !size.is_power_of_two() || size > MAX_SIZE {
+            return Err(BadRing::Size(size));
+        }
+        areas
+            .check([descriptor_area(size), driver_area(size), device_area(size)])
+            .map_err(BadRing::Area)?;
+        check_number(&slots, size)?;
+        let mut ring = Self {
+            areas,
+            slots,
+            queue: settings.queue,
+            size,
+            has_event_idx: settings.features.has(Features::EVENT_IDX),
+            is_in_order: settings.features.has(Features::IN_ORDER),
+            state: State::new(size),
+        };
+        ring.reset(drop);
+        Ok(ring)
+    }
+
+    pub(super) fn reset(&mut self, lost: impl FnMut(T)) {
+        self.state = State::new(self.size);
+        free_all(&mut self.slots, self.size, lost);
+        let Areas { driver, device, .. } = &self.areas;
+        driver.store16(FLAGS, 0);
+        driver.store16(INDEX, 0);
+        driver.store16(used_event(self.size), 0);
+        device.store16(FLAGS, 0);
+        device.store16(INDEX, 0);
+        device.store16(avail_event(self.size), 0);
+    }
+
+    /// Which bits of an index count.
+    #[inline(always)]
+    const fn mask(&self) -> u16 {
+        self.size.wrapping_sub(1)
+    }
+
+    #[inline]
+    pub(super) fn free(&self) -> u16 {
+        self.state.free
+    }
+
+    #[inline]
+    pub(super) fn add(
+        &mut self,
+        readable: &[Segment],
+        writable: &[Segment],
+        token: T,
+    ) -> Result<(), (Refused, T)> {
+        let Some(extent) = Extent::within(self.state.free, readable, writable) else {
+            return Err((self.why_refused(readable, writable, false), token));
+        };
+        let (mut last, mut next) = (0, self.state.next_free);
+        let (slots, descriptors) = (&*self.slots, &self.areas.descriptors);
+        describe(readable, writable, |segment, flags| {
+            last = next;
+            next = slots[usize::from(last)].next;
+            let at = DESCRIPTOR.wrapping_mul(last.into());
+            descriptors.store64_pair(at, descriptor(segment, flags, next));
+        });
+        self.commit(extent, last, token);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn add_indirect<A: Memory>(
+        &mut self,
+        table: Table<'_, A>,
+        readable: &[Segment],
+        writable: &[Segment],
+        token: T,
+    ) -> Result<(), (Refused, T)> {
+        let room = if self.state.free == 0 { 0 } else { self.size };
+        let Some(extent) = Extent::within(room, readable, writable) else {
+            return Err((self.why_refused(readable, writable, true), token));
+        };
+        if let Err(short) = memory::check(table.memory, extent.table()) {
+            return Err((Refused::Table(short), token));
+        }
+        let mut next = 0u16;
+        describe(readable, writable, |segment, flags| {
+            let at = DESCRIPTOR.wrapping_mul(next.into());
+            next = next.wrapping_add(1);
+            let words = descriptor(segment, flags, next);
+            table.memory.store64_pair(at, words);
+        });
+        let entries = Segment {
+            address: table.address,
+            length: extent.table() as u32,
+        };
+        let head = self.state.next_free;
+        let at = DESCRIPTOR.wrapping_mul(head.into());
+        let words = descriptor(&entries, INDIRECT, 0);
+        self.areas.descriptors.store64_pair(at, words);
+        self.commit(Extent { count: 1, ..extent }, head, token);
+        Ok(())
+    }
+
+    /// Makes a buffer of the next free descriptors up to `last`, which have been written.
+    #[inline]
+    fn commit(&mut self, extent: Extent, last: u16, token: T) {
+        let entry = self.state.added & self.mask();
+        let state = &mut self.state;
+        let head = state.next_free;
+        state.next_free = self.slots[usize::from(last)].next;
+        state.free = state.free.wrapping_sub(extent.count);
+        state.added = state.added.wrapping_add(1);
+        let slot = &mut self.slots[usize::from(head)];
+        slot.token = Some(token);
+        slot.writable = extent.writable;
+        slot.count = extent.count;
+        slot.last = last;
+        let at = RING.wrapping_add(AVAILABLE.wrapping_mul(entry.into()));
+        self.areas.driver.store16(at, head);
+    }
+
+    #[cold]
+    fn why_refused(&self, readable: &[Segment], writable: &[Segment], table: bool) -> Refused {
+        let room = (self.size, self.state.free);
+        let why = || why_refused(readable, writable, table, room);
+        self.state.broken.map_or_else(why, Refused::Broken)
+    }
+
+    #[inline]
+    pub(super) fn publish(&mut self) -> Option<Notification> {
+        let (old, new) = (self.state.published, self.state.added);
+        if new == old {
+            return None;
+        }
+        self.state.published = new;
+        let Areas { driver, device, .. } = &self.areas;
+        driver.store16_release(INDEX, new);
+        // The device either sees the index, or has asked for a notification before: 2.7.13.4.
+        driver.full_barrier();
+        let is_wanted = match self.has_event_idx {
+            true => is_event_due(device.load16(avail_event(self.size)), new, old),
+            false => device.load16(FLAGS) & NO_NOTIFY == 0,
+        };
+        is_wanted.then_some(Notification {
+            queue: self.queue,
+            next: new,
+        })
+    }
+
+    #[inline]
+    pub(super) fn pop(&mut self) -> Result<Option<Used<T>>, Broken> {
+        if self.state.popped == self.state.seen && !self.look()? {
+            return Ok(None);
+        }
+        let used = match self.is_in_order {
+            true => self.pop_in_order(),
+            false => self.pop_any(),
+        };
+        match used {
+            Ok(used) => {
+                self.state.popped = self.state.popped.wrapping_add(1);
+                Ok(Some(used))
+            }
+            Err(broken) => Err(self.break_off(broken)),
+        }
+    }
+
+    /// Reads the used index. Whether there is something to pop.
+    fn look(&mut self) -> Result<bool, Broken> {
+        let state = &mut self.state;
+        if let Some(broken) = state.broken {
+            return Err(broken);
+        }
+        let (published, before) = (state.published, state.popped);
+        let claimed = self.areas.device.load16_acquire(INDEX);
+        if claimed.wrapping_sub(before) > published.wrapping_sub(before) {
+            return Err(self.break_off(Broken::Index {
+                claimed,
+                published,
+                before,
+            }));
+        }
+        state.seen = claimed;
+        Ok(claimed != before)
+    }
+
+    /// The device's next entry: an id and a length.
+    #[inline]
+    fn entry(&self) -> [u32; 2] {
+        let entry = self.state.popped & self.mask();
+        let at = RING.wrapping_add(USED.wrapping_mul(entry.into()));
+        self.areas.device.load32_pair(at)
+    }
+
+    #[inline]
+    fn pop_any(&mut self) -> Result<Used<T>, Broken> {
+        let [id, length] = self.entry();
+        let slot = self.slots.get_mut(id as usize).ok_or(Broken::Id(id))?;
+        let token = slot.redeem(id, length)?;
+        let (count, last) = (slot.count, slot.last);
+        self.slots[usize::from(last)].next = self.state.next_free;
+        self.state.next_free = id as u16;
+        self.state.free = self.state.free.wrapping_add(count);
+        Ok(Used { token, length })
+    }
+
+    /// In order, the free descriptors stay in the order of the table, and one entry stands for
+    /// all buffers up to its own: section 2.7.9.
+    #[inline]
+    fn pop_in_order(&mut self) -> Result<Used<T>, Broken> {
+        let (last, written) = match self.state.batch {
+            Some(batch) => batch,
+            None => self.begin_batch()?,
+        };
+        let (id, mask) = (self.state.oldest, self.mask());
+        let slot = &mut self.slots[usize::from(id)];
+        let is_last = id == last;
+        let length = if is_last { written } else { slot.writable };
+        let token = slot.redeem(id.into(), length)?;
+        self.state.batch = (!is_last).then_some((last, written));
+        self.state.oldest = id.wrapping_add(slot.count) & mask;
+        self.state.free = self.state.free.wrapping_add(slot.count);
+        Ok(Used { token, length })
+    }
+
+    /// The last buffer of those that have been used in one go, and what was written to it.
+    #[inline]
+    fn begin_batch(&self) -> Result<(u16, u32), Broken> {
+        let [id, length] = self.entry();
+        match self.slots.get(id as usize) {
+            Some(slot) if slot.token.is_some() => Ok((id as u16, length)),
+            _ => Err(Broken::Id(id)),
+        }
+    }
+
+    /// From now on nothing fits in, is left to publish, or comes out.
+    #[cold]
+    fn break_off(&mut self, broken: Broken) -> Broken {
+        self.state.broken = Some(broken);
+        self.state.free = 0;
+        self.state.published = self.state.added;
+        self.state.seen = self.state.popped;
+        broken
+    }
+
+    pub(super) fn enable_interrupts(&mut self) -> bool {
+        let Areas { driver, device, .. } = &self.areas;
+        match self.has_event_idx {
+            true => driver.store16(used_event(self.size), self.state.popped),
+            false => driver.store16(FLAGS, 0),
+        }
+        // Either the device sees that, or its index is seen now: 2.7.14.
+        driver.full_barrier();
+        self.state.broken.is_some() || device.load16(INDEX) != self.state.popped
+    }
+
+    pub(super) fn disable_interrupts(&mut self) {
+        let driver = &self.areas.driver;
+        match self.has_event_idx {
+            // The flag must stay clear; an index that was passed is as good.
+            true => driver.store16(used_event(self.size), self.state.popped.wrapping_sub(1)),
+            false => driver.store16(FLAGS, NO_INTERRUPT),
+        }
+    }
+}
+
+/// The words of a descriptor.
+#[inline(always)]
+fn descriptor(segment: &Segment, flags: u16, next: u16) -> [u64; 2] {
+    let rest = u64::from(segment.length) | u64::from(flags) << 32 | u64::from(next) << 48;
+    [segment.address, rest]
+}

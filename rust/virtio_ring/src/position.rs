@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! Where a side of a packed virtqueue is: sections 2.8.1 and 2.8.2.
+
+use virtio_spec::{
+    packed::{
+        AVAIL,
+        USED,
+        WRAP, //
+    },
+    split::is_event_due,
+};
+
+/// Offset of a descriptor, below the size of the ring, and a wrap counter, in the form of
+/// `off_wrap`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position(u16);
+
+impl Position {
+    /// Where both sides begin.
+    pub(crate) const START: Self = Self(WRAP);
+
+    #[inline(always)]
+    pub(crate) const fn offset(self) -> u16 {
+        self.0 & !WRAP
+    }
+
+    /// As `off_wrap` has it.
+    #[inline(always)]
+    pub(crate) const fn off_wrap(self) -> u16 {
+        self.0
+    }
+
+    /// The flags of a descriptor that the driver makes available here.
+    #[inline(always)]
+    pub(crate) const fn available(self) -> u16 {
+        match self.0 & WRAP {
+            0 => USED,
+            _ => AVAIL,
+        }
+    }
+
+    /// Whether a descriptor here that has these flags has been used.
+    #[inline(always)]
+    pub(crate) const fn is_used(self, flags: u16) -> bool {
+        let wanted = match self.0 & WRAP {
+            0 => 0,
+            _ => AVAIL | USED,
+        };
+        flags & (AVAIL | USED) == wanted
+    }
+
+    /// The one after it.
+    #[inline(always)]
+    pub(crate) const fn next(self, size: u16) -> Self {
+        self.advance(1, size)
+    }
+
+    /// The one `count` descriptors further, at most the size of the ring.
+    #[inline(always)]
+    pub(crate) const fn advance(self, count: u16, size: u16) -> Self {
+        // Without an overflow: both are at most 2^15.
+        let offset = self.offset().wrapping_add(count);
+        match offset < size {
+            true => Self(self.0 & WRAP | offset),
+            false => Self(self.0 & WRAP ^ WRAP | offset.wrapping_sub(size)),
+        }
+    }
+
+    /// Whether the last `count` descriptors before it are past the event that `off_wrap` names.
+    #[inline]
+    pub(crate) const fn has_passed(self, off_wrap: u16, count: u16, size: u16) -> bool {
+        let new = self.offset();
+        let mut event = off_wrap & !WRAP;
+        if (off_wrap ^ self.0) & WRAP != 0 {
+            event = event.wrapping_sub(size);
+        }
+        is_event_due(event, new, new.wrapping_sub(count))
+    }
+}
