@@ -34,34 +34,11 @@ use virtio_spec::{
     notification::Notification, //
 };
 
+pub use crate::settings::{
+    BadRing,
+    Settings, //
+};
 pub use slot::Slot;
-
-/// What a ring has to know of its queue.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Number of the queue, for its notifications.
-    pub queue: u16,
-    /// Descriptors: 1 to 32768, a power of two without `VIRTIO_F_RING_PACKED`.
-    pub size: u16,
-    /// The features that were negotiated.
-    pub features: Features,
-}
-
-/// Why there can be no such ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadRing {
-    /// A queue cannot have this size.
-    Size(u16),
-    /// An area is too short.
-    Area(Short),
-    /// There are not as many slots as descriptors.
-    Slots {
-        /// Slots needed.
-        needed: u16,
-        /// Slots lent.
-        lent: usize,
-    },
-}
 
 /// A lie of the device's. The ring takes and gives nothing any more until it is
 /// [reset](Ring::reset), which is to follow a reset of the queue or of the device.

@@ -7,6 +7,7 @@
 //! once and checked, and a lie ends the ring with an error that says what was wrong.
 //!
 //! - [`driver`]: the side that makes buffers available.
+//! - [`device`]: the side that uses them.
 //! - [`segment`]: the pieces of a buffer.
 //! - [`memory`]: the few kinds of memory access that a ring needs.
 //!
@@ -15,8 +16,11 @@
 #![cfg_attr(not(any(test, CONFIG_RUST)), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod device;
 pub mod driver;
 pub mod memory;
 pub mod segment;
 
+mod event;
 mod position;
+mod settings;

@@ -50,6 +50,12 @@ pub trait Memory {
         [self.load32(at), self.load32(at.wrapping_add(4))]
     }
 
+    /// Loads two times 64 bits, unordered.
+    #[inline(always)]
+    fn load64_pair(&self, at: usize) -> [u64; 2] {
+        [self.load64(at), self.load64(at.wrapping_add(8))]
+    }
+
     /// Stores two times 64 bits, unordered.
     #[inline(always)]
     fn store64_pair(&self, at: usize, [low, high]: [u64; 2]) {

@@ -40,14 +40,25 @@ impl Position {
         }
     }
 
+    /// Whether a descriptor here that has these flags is available.
+    #[inline(always)]
+    pub(crate) const fn is_available(self, flags: u16) -> bool {
+        flags & (AVAIL | USED) == self.available()
+    }
+
+    /// The flags of a descriptor that the device has used here.
+    #[inline(always)]
+    pub(crate) const fn used(self) -> u16 {
+        match self.0 & WRAP {
+            0 => 0,
+            _ => AVAIL | USED,
+        }
+    }
+
     /// Whether a descriptor here that has these flags has been used.
     #[inline(always)]
     pub(crate) const fn is_used(self, flags: u16) -> bool {
-        let wanted = match self.0 & WRAP {
-            0 => 0,
-            _ => AVAIL | USED,
-        };
-        flags & (AVAIL | USED) == wanted
+        flags & (AVAIL | USED) == self.used()
     }
 
     /// The one after it.

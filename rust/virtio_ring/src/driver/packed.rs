@@ -17,6 +17,10 @@ use super::{
     Used, //
 };
 use crate::{
+    event::{
+        self,
+        Wanted, //
+    },
     memory::{
         self,
         Areas,
@@ -33,15 +37,7 @@ use core::ops::DerefMut;
 use virtio_spec::{
     features::Features,
     notification::Notification,
-    packed::{
-        descriptor_area,
-        DESC,
-        DESCRIPTOR,
-        DISABLE,
-        ENABLE,
-        EVENT,
-        MAX_SIZE, //
-    },
+    packed::DESCRIPTOR,
     split::{
         INDIRECT,
         WRITE, //
@@ -102,12 +98,7 @@ impl State {
 impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
     pub(super) fn new(settings: Settings, areas: Areas<M>, slots: S) -> Result<Self, BadRing> {
         let size = settings.size;
-        if size == 0 || size > MAX_SIZE {
-            return Err(BadRing::Size(size));
-        }
-        areas
-            .check([descriptor_area(size), EVENT, EVENT])
-            .map_err(BadRing::Area)?;
+        settings.check_packed(&areas)?;
         check_number(&slots, size)?;
         let mut ring = Self {
             areas,
@@ -133,8 +124,8 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
         for index in 0..usize::from(self.size) {
             descriptors.store64_pair(DESCRIPTOR.wrapping_mul(index), [0; 2]);
         }
-        driver.store32(0, event(0, ENABLE));
-        device.store32(0, event(0, ENABLE));
+        event::ask(driver, Wanted::Everything);
+        event::ask(device, Wanted::Everything);
     }
 
     #[inline]
@@ -241,11 +232,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
         descriptors.store64_release(at, word);
         // The device either sees the descriptor, or has asked for a notification before: 2.8.21.3.
         descriptors.full_barrier();
-        let [off_wrap, flags] = halves(device.load32(0));
-        let is_wanted = match flags {
-            DESC if self.has_event_idx => state.next_avail.has_passed(off_wrap, added, self.size),
-            flags => flags != DISABLE,
-        };
+        let is_wanted = event::is_due(device, state.next_avail, added, self.size);
         is_wanted.then_some(Notification {
             queue: self.queue,
             next: state.next_avail.off_wrap(),
@@ -335,19 +322,18 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
     }
 
     pub(super) fn enable_interrupts(&mut self) -> bool {
-        let off_wrap = self.state.next_used.off_wrap();
         let wanted = match self.has_event_idx {
-            true => event(off_wrap, DESC),
-            false => event(0, ENABLE),
+            true => Wanted::At(self.state.next_used),
+            false => Wanted::Everything,
         };
-        self.areas.driver.store32(0, wanted);
+        event::ask(&self.areas.driver, wanted);
         // Either the device sees that, or its descriptor is seen now.
         self.areas.driver.full_barrier();
         !matches!(self.look(), Ok(None)) || self.state.batch.is_some()
     }
 
     pub(super) fn disable_interrupts(&mut self) {
-        self.areas.driver.store32(0, event(0, DISABLE));
+        event::ask(&self.areas.driver, Wanted::Nothing);
     }
 }
 
@@ -355,14 +341,4 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
 #[inline(always)]
 fn second_word(length: u32, id: u16, flags: u16) -> u64 {
     u64::from(length) | u64::from(id) << 32 | u64::from(flags) << 48
-}
-
-/// An event suppression structure.
-const fn event(off_wrap: u16, flags: u16) -> u32 {
-    off_wrap as u32 | (flags as u32) << 16
-}
-
-/// `off_wrap` and `flags` of an event suppression structure.
-const fn halves(event: u32) -> [u16; 2] {
-    [event as u16, (event >> 16) as u16]
 }

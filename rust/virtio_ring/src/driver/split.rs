@@ -34,9 +34,6 @@ use virtio_spec::{
     notification::Notification,
     split::{
         avail_event,
-        descriptor_area,
-        device_area,
-        driver_area,
         is_event_due,
         used_event,
         AVAILABLE,
@@ -44,7 +41,6 @@ use virtio_spec::{
         FLAGS,
         INDEX,
         INDIRECT,
-        MAX_SIZE,
         NO_INTERRUPT,
         NO_NOTIFY,
         RING,
@@ -105,12 +101,7 @@ impl State {
 impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
     pub(super) fn new(settings: Settings, areas: Areas<M>, slots: S) -> Result<Self, BadRing> {
         let size = settings.size;
-        if !size.is_power_of_two() || size > MAX_SIZE {
-            return Err(BadRing::Size(size));
-        }
-        areas
-            .check([descriptor_area(size), driver_area(size), device_area(size)])
-            .map_err(BadRing::Area)?;
+        settings.check_split(&areas)?;
         check_number(&slots, size)?;
         let mut ring = Self {
             areas,
