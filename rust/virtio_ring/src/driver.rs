@@ -5,7 +5,7 @@
 //! ```text
 //! add, add, ...   buffers go into the ring; the device does not see them yet
 //! publish         it sees them all, and may have to be notified
-//! pop, pop, ...   what the device has used comes back, with the token that it was added with
+//! pop, pop, ...   what the device has used comes back, with its token
 //! ```
 //!
 //! A buffer is named by a token, any value of the caller's: the ring keeps it while the device
@@ -24,7 +24,10 @@ use crate::{
         Memory,
         Short, //
     },
-    segment::Segment,
+    segment::{
+        Parts,
+        Segment, //
+    },
 };
 use core::ops::DerefMut;
 use packed::Packed;
@@ -124,6 +127,19 @@ macro_rules! either {
     };
 }
 
+/// Puts what was written into the ring, or gives the token back.
+macro_rules! commit {
+    ($ring:expr, $written:expr, $token:expr) => {
+        match $written {
+            Ok(written) => {
+                $ring.commit(written, $token);
+                Ok(())
+            }
+            Err(refused) => Err((refused, $token)),
+        }
+    };
+}
+
 impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Ring<M, S> {
     /// An empty ring in `areas`, all of which it overwrites. It needs as many slots as
     /// descriptors, and drops the tokens in them.
@@ -138,8 +154,8 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Ring<M, S> {
         }
     }
 
-    /// Adds a buffer: segments that the device reads, then those that it writes, a descriptor
-    /// each. The device does not see it before [`Self::publish`].
+    /// Adds a buffer, a descriptor for each segment. The device does not see it before
+    /// [`Self::publish`].
     ///
     /// # Errors
     ///
@@ -151,7 +167,28 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Ring<M, S> {
         writable: &[Segment],
         token: T,
     ) -> Result<(), (Refused, T)> {
-        either!(self, ring => ring.add(readable, writable, token))
+        let parts = Parts { readable, writable };
+        either!(self, ring => {
+            let written = ring.write(&parts);
+            commit!(ring, written, token)
+        })
+    }
+
+    /// As [`Self::add`], of segments that are in the token.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], and the token.
+    #[inline]
+    pub fn add_with(
+        &mut self,
+        token: T,
+        parts: impl FnOnce(&T) -> Parts<'_>,
+    ) -> Result<(), (Refused, T)> {
+        either!(self, ring => {
+            let written = ring.write(&parts(&token));
+            commit!(ring, written, token)
+        })
     }
 
     /// As [`Self::add`], but with one descriptor in the ring and the others in a table. To be
@@ -168,7 +205,29 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Ring<M, S> {
         writable: &[Segment],
         token: T,
     ) -> Result<(), (Refused, T)> {
-        either!(self, ring => ring.add_indirect(table, readable, writable, token))
+        let parts = Parts { readable, writable };
+        either!(self, ring => {
+            let written = ring.write_indirect(table, &parts);
+            commit!(ring, written, token)
+        })
+    }
+
+    /// As [`Self::add_indirect`], of segments that are in the token.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], and the token.
+    #[inline]
+    pub fn add_indirect_with<A: Memory>(
+        &mut self,
+        table: Table<'_, A>,
+        token: T,
+        parts: impl FnOnce(&T) -> Parts<'_>,
+    ) -> Result<(), (Refused, T)> {
+        either!(self, ring => {
+            let written = ring.write_indirect(table, &parts(&token));
+            commit!(ring, written, token)
+        })
     }
 
     /// Shows the device all that was added. If it wants to be notified of that, says with what.
@@ -188,11 +247,24 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Ring<M, S> {
         either!(self, ring => ring.pop())
     }
 
+    /// Whether [`Self::pop`] has something to say. It looks, but takes nothing.
+    #[inline]
+    pub fn is_ready(&self) -> bool {
+        either!(self, ring => ring.is_ready())
+    }
+
     /// Asks for an interrupt when the device has used the next buffer. True: it has meanwhile, or
     /// the ring is broken, so that the interrupt may not come.
     #[must_use = "an interrupt may not come for what has been used meanwhile"]
     pub fn enable_interrupts(&mut self) -> bool {
-        either!(self, ring => ring.enable_interrupts())
+        self.enable_interrupts_after(0)
+    }
+
+    /// As [`Self::enable_interrupts`], but the interrupt may come as late as when the device has
+    /// used `buffers` buffers and one more. It has to have that many.
+    #[must_use = "an interrupt may not come for what has been used meanwhile"]
+    pub fn enable_interrupts_after(&mut self, buffers: u16) -> bool {
+        either!(self, ring => ring.enable_interrupts(buffers))
     }
 
     /// Asks for no interrupts. Some may come nevertheless.

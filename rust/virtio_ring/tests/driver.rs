@@ -7,7 +7,7 @@ mod area;
 use area::Area;
 use virtio_ring::driver::{Ring, Settings, Slot, Used};
 use virtio_ring::memory::{Areas, Memory};
-use virtio_ring::segment::Segment;
+use virtio_ring::segment::{Parts, Segment};
 use virtio_spec::features::Features;
 use virtio_spec::notification::Notification;
 
@@ -18,7 +18,7 @@ fn segment(address: u64, length: u32) -> Segment {
     Segment { address, length }
 }
 
-fn ring(features: Features) -> (Ring<Area, Vec<Slot<&'static str>>>, Areas<Area>) {
+fn ring<T>(features: Features) -> (Ring<Area, Vec<Slot<T>>>, Areas<Area>) {
     let areas = || Areas {
         descriptors: Area::new(16 * 4),
         driver: Area::new(6 + 2 * 4),
@@ -102,4 +102,19 @@ fn a_packed_ring_has_the_words_of_the_specification() {
     let (token, length) = ("read", 513);
     assert_eq!(ring.pop(), Ok(Some(Used { token, length })));
     assert_eq!(ring.free(), SIZE);
+}
+
+#[test]
+fn segments_can_be_in_the_token() {
+    for features in [Features::VERSION_1, Features::RING_PACKED] {
+        let (mut ring, areas) = ring(features);
+        let token = vec![segment(0x5000, 7)];
+        ring.add_with(token, |token| Parts {
+            readable: token,
+            writable: &[],
+        })
+        .unwrap();
+        assert!(ring.publish().is_some());
+        assert_eq!(areas.descriptors.load64(0), 0x5000);
+    }
 }

@@ -28,8 +28,8 @@ use crate::{
     },
     position::Position,
     segment::{
-        describe,
         Extent,
+        Parts,
         Segment, //
     },
 };
@@ -56,6 +56,22 @@ pub struct Packed<M, S> {
     state: State,
 }
 
+/// The second word of a descriptor, which makes it available, and where it goes.
+#[derive(Clone, Copy, Debug)]
+struct SecondWord {
+    at: usize,
+    word: u64,
+}
+
+/// A buffer whose descriptors have been written, but for the second word of the first one.
+#[derive(Debug)]
+pub(super) struct Written {
+    extent: Extent,
+    /// Where the next buffer goes.
+    end: Position,
+    first: SecondWord,
+}
+
 /// What changes.
 #[derive(Debug)]
 struct State {
@@ -67,9 +83,8 @@ struct State {
     next_avail: Position,
     /// Where the next buffer comes back.
     next_used: Position,
-    /// The second word of the first descriptor that the device does not see yet, and where it
-    /// goes.
-    held_back: Option<(usize, u64)>,
+    /// Of the first descriptor that the device does not see yet.
+    held_back: Option<SecondWord>,
     /// Descriptors added since the last publication.
     added: u16,
     /// In order: the buffer that is used next.
@@ -133,75 +148,80 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
         self.state.free
     }
 
-    #[inline]
-    pub(super) fn add(
-        &mut self,
-        readable: &[Segment],
-        writable: &[Segment],
-        token: T,
-    ) -> Result<(), (Refused, T)> {
-        let Some(extent) = Extent::within(self.state.free, readable, writable) else {
-            return Err((self.why_refused(readable, writable, false), token));
+    /// Writes the descriptors of a buffer.
+    #[inline(always)]
+    pub(super) fn write(&self, parts: &Parts<'_>) -> Result<Written, Refused> {
+        let extent = Extent::within(self.state.free, parts);
+        let (Some(extent), Some((first, flags, rest))) = (extent, parts.split_first()) else {
+            return Err(self.why_refused(parts, false));
         };
-        describe(readable, writable, |segment, flags| {
-            self.put(segment, flags);
+        let mut position = self.state.next_avail;
+        rest.describe(|segment, flags| {
+            position = position.next(self.size);
+            self.put(position, segment, flags);
         });
-        self.commit(extent, token);
-        Ok(())
+        Ok(Written {
+            extent,
+            end: position.next(self.size),
+            first: self.put_first(first, flags),
+        })
     }
 
-    #[inline]
-    pub(super) fn add_indirect<A: Memory>(
-        &mut self,
+    /// Writes the table of a buffer, and the descriptor of the table.
+    #[inline(always)]
+    pub(super) fn write_indirect<A: Memory>(
+        &self,
         table: Table<'_, A>,
-        readable: &[Segment],
-        writable: &[Segment],
-        token: T,
-    ) -> Result<(), (Refused, T)> {
+        parts: &Parts<'_>,
+    ) -> Result<Written, Refused> {
         let room = if self.state.free == 0 { 0 } else { self.size };
-        let Some(extent) = Extent::within(room, readable, writable) else {
-            return Err((self.why_refused(readable, writable, true), token));
+        let Some(extent) = Extent::within(room, parts) else {
+            return Err(self.why_refused(parts, true));
         };
-        if let Err(short) = memory::check(table.memory, extent.table()) {
-            return Err((Refused::Table(short), token));
-        }
+        memory::check(table.memory, extent.table()).map_err(Refused::Table)?;
         let mut at = 0usize;
-        describe(readable, writable, |segment, flags| {
+        parts.describe(|segment, flags| {
             // Of the flags, a table has only this one: section 2.8.7.
-            let word = second_word(segment.length, 0, flags & WRITE);
-            table.memory.store64_pair(at, [segment.address, word]);
+            let words = words(segment, 0, flags & WRITE);
+            table.memory.store64_pair(at, words);
             at = at.wrapping_add(DESCRIPTOR);
         });
         let entries = Segment {
             address: table.address,
             length: extent.table() as u32,
         };
-        self.put(&entries, INDIRECT);
-        self.commit(Extent { count: 1, ..extent }, token);
-        Ok(())
+        Ok(Written {
+            extent: Extent { count: 1, ..extent },
+            end: self.state.next_avail.next(self.size),
+            first: self.put_first(&entries, INDIRECT),
+        })
     }
 
-    /// Writes the next descriptor, for the buffer with the next free id. The device looks at
-    /// descriptors in turn, so it suffices to hold back the first one of all that are new.
+    /// Writes a descriptor of the buffer with the next free id.
     #[inline(always)]
-    fn put(&mut self, segment: &Segment, flags: u16) {
-        let state = &mut self.state;
-        let position = state.next_avail;
-        let flags = flags | position.available();
-        let word = second_word(segment.length, state.next_free, flags);
+    fn put(&self, position: Position, segment: &Segment, flags: u16) {
+        let words = words(segment, self.state.next_free, flags | position.available());
         let at = DESCRIPTOR.wrapping_mul(position.offset().into());
-        self.areas.descriptors.store64(at, segment.address);
-        let at = at.wrapping_add(8);
-        match state.held_back {
-            None => state.held_back = Some((at, word)),
-            Some(_) => self.areas.descriptors.store64(at, word),
-        }
-        state.next_avail = position.next(self.size);
+        self.areas.descriptors.store64_pair(at, words);
     }
 
-    /// Gives the next free id to a buffer whose descriptors have been written.
-    #[inline]
-    fn commit(&mut self, extent: Extent, token: T) {
+    /// Writes the first word of the first descriptor.
+    #[inline(always)]
+    fn put_first(&self, segment: &Segment, flags: u16) -> SecondWord {
+        let position = self.state.next_avail;
+        let [address, word] = words(segment, self.state.next_free, flags | position.available());
+        let at = DESCRIPTOR.wrapping_mul(position.offset().into());
+        self.areas.descriptors.store64(at, address);
+        SecondWord {
+            at: at.wrapping_add(8),
+            word,
+        }
+    }
+
+    /// Puts a buffer into the ring, with the next free id.
+    #[inline(always)]
+    pub(super) fn commit(&mut self, written: Written, token: T) {
+        let Written { extent, end, first } = written;
         let state = &mut self.state;
         let slot = &mut self.slots[usize::from(state.next_free)];
         slot.token = Some(token);
@@ -210,19 +230,26 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
         state.next_free = slot.next;
         state.free = state.free.wrapping_sub(extent.count);
         state.added = state.added.wrapping_add(extent.count);
+        state.next_avail = end;
+        // The device looks at descriptors in turn, so it suffices to hold back the first one of
+        // all that are new.
+        match state.held_back {
+            None => state.held_back = Some(first),
+            Some(_) => self.areas.descriptors.store64(first.at, first.word),
+        }
     }
 
     #[cold]
-    fn why_refused(&self, readable: &[Segment], writable: &[Segment], table: bool) -> Refused {
+    fn why_refused(&self, parts: &Parts<'_>, table: bool) -> Refused {
         let room = (self.size, self.state.free);
-        let why = || why_refused(readable, writable, table, room);
+        let why = || why_refused(parts, table, room);
         self.state.broken.map_or_else(why, Refused::Broken)
     }
 
     #[inline]
     pub(super) fn publish(&mut self) -> Option<Notification> {
         let state = &mut self.state;
-        let (at, word) = state.held_back.take()?;
+        let SecondWord { at, word } = state.held_back.take()?;
         let added = core::mem::take(&mut state.added);
         let Areas {
             descriptors,
@@ -321,15 +348,21 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
         broken
     }
 
-    pub(super) fn enable_interrupts(&mut self) -> bool {
+    #[inline]
+    pub(super) fn is_ready(&self) -> bool {
+        self.state.batch.is_some() || !matches!(self.look(), Ok(None))
+    }
+
+    pub(super) fn enable_interrupts(&mut self, after: u16) -> bool {
         let wanted = match self.has_event_idx {
-            true => Wanted::At(self.state.next_used),
+            // No later than that, as a buffer has a descriptor or more.
+            true => Wanted::At(self.state.next_used.advance(after, self.size)),
             false => Wanted::Everything,
         };
         event::ask(&self.areas.driver, wanted);
         // Either the device sees that, or its descriptor is seen now.
         self.areas.driver.full_barrier();
-        !matches!(self.look(), Ok(None)) || self.state.batch.is_some()
+        self.is_ready()
     }
 
     pub(super) fn disable_interrupts(&mut self) {
@@ -337,8 +370,9 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
     }
 }
 
-/// The second word of a descriptor.
+/// The words of a descriptor.
 #[inline(always)]
-fn second_word(length: u32, id: u16, flags: u16) -> u64 {
-    u64::from(length) | u64::from(id) << 32 | u64::from(flags) << 48
+fn words(segment: &Segment, id: u16, flags: u16) -> [u64; 2] {
+    let rest = u64::from(segment.length) | u64::from(id) << 32 | u64::from(flags) << 48;
+    [segment.address, rest]
 }

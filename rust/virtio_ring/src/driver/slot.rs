@@ -7,10 +7,7 @@ use super::{
     Broken,
     Refused, //
 };
-use crate::segment::{
-    bytes,
-    Segment, //
-};
+use crate::segment::Parts;
 
 /// Memory that the caller lends to a ring, one for each descriptor.
 #[derive(Debug)]
@@ -87,15 +84,13 @@ pub(super) fn check_number<T>(slots: &[Slot<T>], needed: u16) -> Result<(), BadR
 /// table.
 #[cold]
 pub(super) fn why_refused(
-    readable: &[Segment],
-    writable: &[Segment],
+    parts: &Parts<'_>,
     needs_table: bool,
     (size, free): (u16, u16),
 ) -> Refused {
-    let count = readable.len().wrapping_add(writable.len());
-    let all = bytes(readable).wrapping_add(bytes(writable));
+    let (count, bytes) = (parts.count(), parts.bytes());
     match u16::try_from(count) {
-        _ if all > u32::MAX.into() => Refused::Bytes(all),
+        _ if bytes > u32::MAX.into() => Refused::Bytes(bytes),
         Ok(count @ 1..) if count <= size => {
             let needed = if needs_table { 1 } else { count };
             Refused::Full { needed, free }

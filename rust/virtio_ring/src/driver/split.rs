@@ -23,8 +23,8 @@ use crate::{
         Memory, //
     },
     segment::{
-        describe,
         Extent,
+        Parts,
         Segment, //
     },
 };
@@ -58,6 +58,13 @@ pub struct Split<M, S> {
     has_event_idx: bool,
     is_in_order: bool,
     state: State,
+}
+
+/// A buffer whose descriptors have been written: the next free ones, up to `last`.
+#[derive(Debug)]
+pub(super) struct Written {
+    extent: Extent,
+    last: u16,
 }
 
 /// What changes.
@@ -139,65 +146,60 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
         self.state.free
     }
 
-    #[inline]
-    pub(super) fn add(
-        &mut self,
-        readable: &[Segment],
-        writable: &[Segment],
-        token: T,
-    ) -> Result<(), (Refused, T)> {
-        let Some(extent) = Extent::within(self.state.free, readable, writable) else {
-            return Err((self.why_refused(readable, writable, false), token));
+    /// Writes the descriptors of a buffer.
+    #[inline(always)]
+    pub(super) fn write(&self, parts: &Parts<'_>) -> Result<Written, Refused> {
+        let Some(extent) = Extent::within(self.state.free, parts) else {
+            return Err(self.why_refused(parts, false));
         };
         let (mut last, mut next) = (0, self.state.next_free);
-        let (slots, descriptors) = (&*self.slots, &self.areas.descriptors);
-        describe(readable, writable, |segment, flags| {
+        parts.describe(|segment, flags| {
             last = next;
-            next = slots[usize::from(last)].next;
-            let at = DESCRIPTOR.wrapping_mul(last.into());
-            descriptors.store64_pair(at, descriptor(segment, flags, next));
+            next = self.slots[usize::from(last)].next;
+            self.put(last, segment, flags, next);
         });
-        self.commit(extent, last, token);
-        Ok(())
+        Ok(Written { extent, last })
     }
 
-    #[inline]
-    pub(super) fn add_indirect<A: Memory>(
-        &mut self,
+    /// Writes the table of a buffer, and the descriptor of the table.
+    #[inline(always)]
+    pub(super) fn write_indirect<A: Memory>(
+        &self,
         table: Table<'_, A>,
-        readable: &[Segment],
-        writable: &[Segment],
-        token: T,
-    ) -> Result<(), (Refused, T)> {
+        parts: &Parts<'_>,
+    ) -> Result<Written, Refused> {
         let room = if self.state.free == 0 { 0 } else { self.size };
-        let Some(extent) = Extent::within(room, readable, writable) else {
-            return Err((self.why_refused(readable, writable, true), token));
+        let Some(extent) = Extent::within(room, parts) else {
+            return Err(self.why_refused(parts, true));
         };
-        if let Err(short) = memory::check(table.memory, extent.table()) {
-            return Err((Refused::Table(short), token));
-        }
+        memory::check(table.memory, extent.table()).map_err(Refused::Table)?;
         let mut next = 0u16;
-        describe(readable, writable, |segment, flags| {
+        parts.describe(|segment, flags| {
             let at = DESCRIPTOR.wrapping_mul(next.into());
             next = next.wrapping_add(1);
-            let words = descriptor(segment, flags, next);
+            let words = words(segment, flags, next);
             table.memory.store64_pair(at, words);
         });
         let entries = Segment {
             address: table.address,
             length: extent.table() as u32,
         };
-        let head = self.state.next_free;
-        let at = DESCRIPTOR.wrapping_mul(head.into());
-        let words = descriptor(&entries, INDIRECT, 0);
-        self.areas.descriptors.store64_pair(at, words);
-        self.commit(Extent { count: 1, ..extent }, head, token);
-        Ok(())
+        let last = self.state.next_free;
+        self.put(last, &entries, INDIRECT, 0);
+        let extent = Extent { count: 1, ..extent };
+        Ok(Written { extent, last })
     }
 
-    /// Makes a buffer of the next free descriptors up to `last`, which have been written.
-    #[inline]
-    fn commit(&mut self, extent: Extent, last: u16, token: T) {
+    #[inline(always)]
+    fn put(&self, index: u16, segment: &Segment, flags: u16, next: u16) {
+        let at = DESCRIPTOR.wrapping_mul(index.into());
+        let words = words(segment, flags, next);
+        self.areas.descriptors.store64_pair(at, words);
+    }
+
+    /// Puts a buffer into the ring, if it was written.
+    #[inline(always)]
+    pub(super) fn commit(&mut self, Written { extent, last }: Written, token: T) {
         let entry = self.state.added & self.mask();
         let state = &mut self.state;
         let head = state.next_free;
@@ -214,9 +216,9 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
     }
 
     #[cold]
-    fn why_refused(&self, readable: &[Segment], writable: &[Segment], table: bool) -> Refused {
+    fn why_refused(&self, parts: &Parts<'_>, table: bool) -> Refused {
         let room = (self.size, self.state.free);
-        let why = || why_refused(readable, writable, table, room);
+        let why = || why_refused(parts, table, room);
         self.state.broken.map_or_else(why, Refused::Broken)
     }
 
@@ -337,15 +339,23 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
         broken
     }
 
-    pub(super) fn enable_interrupts(&mut self) -> bool {
-        let Areas { driver, device, .. } = &self.areas;
+    #[inline]
+    pub(super) fn is_ready(&self) -> bool {
+        let state = &self.state;
+        let is_known = state.popped != state.seen || state.broken.is_some();
+        is_known || self.areas.device.load16(INDEX) != state.popped
+    }
+
+    pub(super) fn enable_interrupts(&mut self, after: u16) -> bool {
+        let driver = &self.areas.driver;
+        let event = self.state.popped.wrapping_add(after);
         match self.has_event_idx {
-            true => driver.store16(used_event(self.size), self.state.popped),
+            true => driver.store16(used_event(self.size), event),
             false => driver.store16(FLAGS, 0),
         }
         // Either the device sees that, or its index is seen now: 2.7.14.
         driver.full_barrier();
-        self.state.broken.is_some() || device.load16(INDEX) != self.state.popped
+        self.is_ready()
     }
 
     pub(super) fn disable_interrupts(&mut self) {
@@ -360,7 +370,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
 
 /// The words of a descriptor.
 #[inline(always)]
-fn descriptor(segment: &Segment, flags: u16, next: u16) -> [u64; 2] {
+fn words(segment: &Segment, flags: u16, next: u16) -> [u64; 2] {
     let rest = u64::from(segment.length) | u64::from(flags) << 32 | u64::from(next) << 48;
     [segment.address, rest]
 }

@@ -204,27 +204,23 @@ impl Pair {
     }
 
     fn offer(&mut self, buffer: &Buffer) -> Option<Refused> {
-        let Buffer {
-            readable,
-            writable,
-            token,
-            ..
-        } = buffer;
+        let token = buffer.token;
+        let (readable, writable) = (&buffer.readable[..], &buffer.writable[..]);
         let added = if buffer.is_indirect {
             let memory = Area::new(16 * (readable.len() + writable.len()));
-            let address = 0x10_0000 * u64::from(*token);
+            let address = 0x10_0000 * u64::from(token);
             let table = Table {
                 memory: &memory,
                 address,
             };
-            let added = self.driver.add_indirect(table, readable, writable, *token);
+            let added = self.driver.add_indirect(table, readable, writable, token);
             self.tables.0.borrow_mut().insert(address, memory);
             added
         } else {
-            self.driver.add(readable, writable, *token)
+            self.driver.add(readable, writable, token)
         };
         added.err().map(|(refused, returned)| {
-            assert_eq!(returned, *token);
+            assert_eq!(returned, token);
             refused
         })
     }
