@@ -14,7 +14,7 @@
 //! - [`input`]: values out of bytes.
 //! - [`outcome`]: broken promises, and digests.
 //! - [`corpus`]: the saved inputs.
-//! - [`wire`], [`dispatch`], [`rules`] and [`ring`]: the targets, by crate.
+//! - [`wire`], [`dispatch`], [`rules`], [`ring`] and [`virtqueue`]: the targets, by crate.
 
 #![cfg_attr(not(any(test, CONFIG_RUST)), no_std)]
 #![forbid(unsafe_code)]
@@ -25,6 +25,7 @@ pub mod input;
 pub mod outcome;
 pub mod ring;
 pub mod rules;
+pub mod virtqueue;
 pub mod wire;
 
 use corpus::Corpus;
@@ -67,7 +68,7 @@ macro_rules! target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 11] = [
+pub static TARGETS: [Target; 13] = [
     target!("frames", wire::frames),
     target!("structures", wire::structures),
     target!("specs", dispatch::specs::run),
@@ -79,4 +80,6 @@ pub static TARGETS: [Target; 11] = [
     target!("ring_order", ring::order::run),
     target!("ring_lying_device", ring::lying_device::run),
     target!("ring_lying_kernel", ring::lying_kernel::run),
+    target!("virtqueue_lying_device", virtqueue::lying_device::run),
+    target!("virtqueue_lying_driver", virtqueue::lying_driver::run),
 ];

@@ -138,8 +138,7 @@ impl<'s> Walk<'s> {
         limit: u16,
     ) -> Result<(), Broken> {
         for index in 0..table.entries(limit)? {
-            let mut entry = Descriptor::packed(read(tables, table, index)?);
-            entry.flags &= WRITE;
+            let entry = Descriptor::packed(read(tables, table, index)?);
             self.push(&entry)?;
         }
         Ok(())
