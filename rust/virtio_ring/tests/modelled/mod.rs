@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{
-    fence, AtomicU64,
+    fence, AtomicU64, Ordering,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 use loom::sync::Arc;
@@ -18,55 +18,79 @@ use virtio_ring::segment::Segment;
 use virtio_spec::features::Features;
 use virtio_spec::{packed, split};
 
+/// What else loom has to know of a word.
+enum Kind {
+    /// One side stores, the other one loads.
+    OneWay,
+    /// The sides take turns with it, by what else they tell each other. Loom checks that they
+    /// do: it does not itself let a load see what is stored later.
+    Turns(UnsafeCell<()>),
+    /// Both sides load it and store it. Loom takes the last access for the only one that a store
+    /// may come before, but that is the storing side's own load. So each side has a word that it
+    /// loads too, and the other one stores.
+    Both([AtomicU64; 2]),
+}
+
 /// What is stored and loaded at once.
 struct Word {
     value: AtomicU64,
-    /// Present if the sides take turns with the word, by what else they tell each other. Then
-    /// loom checks that they do: it does not itself let a load see what is stored later.
-    turns: Option<UnsafeCell<()>>,
+    kind: Kind,
 }
 
 impl Word {
-    fn new(in_turns: bool) -> Self {
-        Self {
-            value: AtomicU64::new(0),
-            turns: in_turns.then(|| UnsafeCell::new(())),
-        }
+    fn new(kind: Kind) -> Self {
+        let value = AtomicU64::new(0);
+        Self { value, kind }
     }
 }
 
-/// An area, as words by offset, of whatever width they are used with.
-#[derive(Clone)]
+/// Words by offset, of whatever width they are used with.
+type Words = HashMap<usize, Word>;
+
+/// An area, as one side sees it.
 pub(crate) struct Area {
-    words: Arc<HashMap<usize, Word>>,
+    words: Arc<Words>,
     bytes: usize,
+    side: usize,
 }
 
 impl Area {
-    /// Words that tell of others, and words that others tell of.
-    fn new(bytes: usize, free: &[usize], in_turns: impl IntoIterator<Item = usize>) -> Self {
-        let free = free.iter().map(|&at| (at, Word::new(false)));
-        let in_turns = in_turns.into_iter().map(|at| (at, Word::new(true)));
-        Self {
-            words: Arc::new(free.chain(in_turns).collect()),
+    /// An area for both sides.
+    fn both(bytes: usize, words: Words) -> [Self; 2] {
+        let words = Arc::new(words);
+        [0, 1].map(|side| Self {
+            words: Arc::clone(&words),
             bytes,
+            side,
+        })
+    }
+
+    fn load_with(&self, at: usize, order: Ordering) -> u64 {
+        let word = &self.words[&at];
+        match &word.kind {
+            Kind::OneWay => {}
+            Kind::Turns(turns) => turns.with(|_| ()),
+            Kind::Both(looks) => drop(looks[self.side].load(Relaxed)),
         }
+        word.value.load(order)
+    }
+
+    fn store_with(&self, at: usize, value: u64, order: Ordering) {
+        let word = &self.words[&at];
+        match &word.kind {
+            Kind::OneWay => {}
+            Kind::Turns(turns) => turns.with_mut(|_| ()),
+            Kind::Both(looks) => looks[1 - self.side].store(0, Relaxed),
+        }
+        word.value.store(value, order);
     }
 
     fn load(&self, at: usize) -> u64 {
-        let word = &self.words[&at];
-        if let Some(turns) = &word.turns {
-            turns.with(|_| ());
-        }
-        word.value.load(Relaxed)
+        self.load_with(at, Relaxed)
     }
 
     fn store(&self, at: usize, value: u64) {
-        let word = &self.words[&at];
-        if let Some(turns) = &word.turns {
-            turns.with_mut(|_| ());
-        }
-        word.value.store(value, Relaxed);
+        self.store_with(at, value, Relaxed);
     }
 }
 
@@ -80,7 +104,7 @@ impl Memory for Area {
     }
 
     fn load16_acquire(&self, at: usize) -> u16 {
-        self.words[&at].value.load(Acquire) as u16
+        self.load_with(at, Acquire) as u16
     }
 
     fn load32(&self, at: usize) -> u32 {
@@ -92,7 +116,7 @@ impl Memory for Area {
     }
 
     fn load64_acquire(&self, at: usize) -> u64 {
-        self.words[&at].value.load(Acquire)
+        self.load_with(at, Acquire)
     }
 
     fn store16(&self, at: usize, value: u16) {
@@ -100,7 +124,7 @@ impl Memory for Area {
     }
 
     fn store16_release(&self, at: usize, value: u16) {
-        self.words[&at].value.store(value.into(), Release);
+        self.store_with(at, value.into(), Release);
     }
 
     fn store32(&self, at: usize, value: u32) {
@@ -112,7 +136,7 @@ impl Memory for Area {
     }
 
     fn store64_release(&self, at: usize, value: u64) {
-        self.words[&at].value.store(value, Release);
+        self.store_with(at, value, Release);
     }
 
     fn full_barrier(&self) {
@@ -135,35 +159,39 @@ fn elements(count: u16, from: usize, each: usize) -> impl Iterator<Item = usize>
     numbers.map(move |number| from + number * each)
 }
 
-fn split_areas(size: u16) -> Areas<Area> {
-    let descriptors = elements(2 * size, 0, 8);
-    let available = elements(size, split::RING, split::AVAILABLE);
-    let used = elements(2 * size, split::RING, split::USED / 2);
-    let heads = |event| [split::FLAGS, split::INDEX, event];
-    Areas {
-        descriptors: Area::new(split::descriptor_area(size), &[], descriptors),
-        driver: Area::new(
-            split::driver_area(size),
-            &heads(split::used_event(size)),
-            available,
-        ),
-        device: Area::new(
-            split::device_area(size),
-            &heads(split::avail_event(size)),
-            used,
-        ),
-    }
+fn one_way() -> Word {
+    Word::new(Kind::OneWay)
 }
 
-fn packed_areas(size: u16) -> Areas<Area> {
-    let addresses = elements(size, 0, packed::DESCRIPTOR);
-    let rest: Vec<usize> = elements(size, 8, packed::DESCRIPTOR).collect();
-    let event = || Area::new(packed::EVENT, &[0], []);
-    Areas {
-        descriptors: Area::new(packed::descriptor_area(size), &rest, addresses),
-        driver: event(),
-        device: event(),
-    }
+fn in_turns() -> Word {
+    Word::new(Kind::Turns(UnsafeCell::new(())))
+}
+
+fn split_areas(size: u16) -> [[Area; 2]; 3] {
+    let descriptors = elements(2 * size, 0, 8).map(|at| (at, in_turns()));
+    let heads = |event| [split::FLAGS, split::INDEX, event].map(|at| (at, one_way()));
+    let available = elements(size, split::RING, split::AVAILABLE).map(|at| (at, in_turns()));
+    let used = elements(2 * size, split::RING, split::USED / 2).map(|at| (at, in_turns()));
+    let driver = heads(split::used_event(size)).into_iter().chain(available);
+    let device = heads(split::avail_event(size)).into_iter().chain(used);
+    [
+        Area::both(split::descriptor_area(size), descriptors.collect()),
+        Area::both(split::driver_area(size), driver.collect()),
+        Area::both(split::device_area(size), device.collect()),
+    ]
+}
+
+fn packed_areas(size: u16) -> [[Area; 2]; 3] {
+    let addresses = elements(size, 0, packed::DESCRIPTOR).map(|at| (at, in_turns()));
+    let looks = || Kind::Both([0, 0].map(AtomicU64::new));
+    let rest = elements(size, 8, packed::DESCRIPTOR).map(|at| (at, Word::new(looks())));
+    let descriptors = addresses.chain(rest).collect();
+    let event = || Area::both(packed::EVENT, [(0, one_way())].into());
+    [
+        Area::both(packed::descriptor_area(size), descriptors),
+        event(),
+        event(),
+    ]
 }
 
 /// The driver's side, whose buffers are one segment each, with an address that is the token.
@@ -174,14 +202,20 @@ pub(crate) struct Device(device::Ring<Area>);
 
 /// Both sides of a new queue.
 pub(crate) fn queue(size: u16, features: Features) -> (Driver, Device) {
-    let areas = match features.has(Features::RING_PACKED) {
-        true => packed_areas(size),
-        false => split_areas(size),
+    let [[descriptors, descriptors_too], [driver, driver_too], [device, device_too]] =
+        match features.has(Features::RING_PACKED) {
+            true => packed_areas(size),
+            false => split_areas(size),
+        };
+    let areas = Areas {
+        descriptors,
+        driver,
+        device,
     };
     let others = Areas {
-        descriptors: areas.descriptors.clone(),
-        driver: areas.driver.clone(),
-        device: areas.device.clone(),
+        descriptors: descriptors_too,
+        driver: driver_too,
+        device: device_too,
     };
     let settings = Settings {
         queue: 0,
