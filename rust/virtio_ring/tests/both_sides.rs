@@ -33,7 +33,7 @@ enum Step {
     Complete(usize, bool),
     DevicePublish,
     Pop,
-    WantInterrupts(bool),
+    WantInterrupts(Option<u16>),
     WantNotifications(bool),
 }
 
@@ -46,7 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0usize..4, any::<bool>()).prop_map(|(which, full)| Step::Complete(which, full)),
         2 => Just(Step::DevicePublish),
         4 => Just(Step::Pop),
-        1 => any::<bool>().prop_map(Step::WantInterrupts),
+        1 => prop::option::of(0u16..4).prop_map(Step::WantInterrupts),
         1 => any::<bool>().prop_map(Step::WantNotifications),
     ]
 }
@@ -98,7 +98,7 @@ fn all_features() -> impl Iterator<Item = Features> {
 /// One buffer after the other, with events on both sides.
 fn round(pair: &mut Pair, writable: &[u32], is_full: bool) {
     pair.want_notifications(true);
-    pair.want_interrupts(true);
+    pair.want_interrupts(Some(0));
     pair.add(&[16], writable, false);
     pair.publish();
     pair.device_pop();
@@ -123,7 +123,7 @@ fn fill(size: u16, features: Features) {
     let mut pair = Pair::new(size, features);
     for _ in 0..3 {
         pair.want_notifications(true);
-        pair.want_interrupts(true);
+        pair.want_interrupts(Some(0));
         for _ in 0..size {
             pair.add(&[1], &[], false);
         }

@@ -54,8 +54,8 @@ impl Buffer {
 enum Asked {
     Nothing,
     Everything,
-    /// The next event only.
-    Once,
+    /// The event after so many others, and no further one.
+    After(usize),
     /// A position in a packed ring that has been passed, and comes again after two rounds.
     Perhaps,
 }
@@ -69,14 +69,22 @@ impl Asked {
         }
     }
 
-    /// Checks whether it is told rightly.
-    fn check(&mut self, is_told: bool, is_packed: bool) {
-        match self {
+    /// Checks whether it is told rightly of so many events.
+    fn check(&mut self, events: usize, is_told: bool, is_packed: bool) {
+        match *self {
             Self::Nothing => assert!(!is_told, "told, unasked"),
             Self::Everything => assert!(is_told, "not told"),
-            Self::Once => {
-                assert!(is_told, "not told of the next");
+            Self::After(others) if events > others => {
+                assert!(is_told, "not told of what was asked for");
                 *self = Self::passed(is_packed);
+            }
+            Self::After(others) => {
+                // Buffers of several descriptors may pass a position earlier.
+                assert!(is_packed || !is_told, "told too early");
+                *self = match is_told {
+                    true => Self::Perhaps,
+                    false => Self::After(others - events),
+                };
             }
             Self::Perhaps => {}
         }
@@ -137,7 +145,7 @@ impl Pair {
         let is_split_event =
             features.has(Features::EVENT_IDX) && !features.has(Features::RING_PACKED);
         let asked = if is_split_event {
-            Asked::Once
+            Asked::After(0)
         } else {
             Asked::Everything
         };
@@ -231,7 +239,9 @@ impl Pair {
             assert_eq!(notification, None);
         } else {
             let is_packed = self.is_packed();
-            self.notifications.check(notification.is_some(), is_packed);
+            let events = self.added.len();
+            self.notifications
+                .check(events, notification.is_some(), is_packed);
             self.available.append(&mut self.added);
         }
     }
@@ -274,7 +284,8 @@ impl Pair {
             assert!(!is_told);
         } else {
             let is_packed = self.is_packed();
-            self.interrupts.check(is_told, is_packed);
+            let events = self.completed.len();
+            self.interrupts.check(events, is_told, is_packed);
             self.used.append(&mut self.completed);
         }
     }
@@ -291,16 +302,18 @@ impl Pair {
         assert_eq!(usize::from(self.driver.free()), self.free);
     }
 
-    /// Switches interrupts on or off.
-    pub(crate) fn want_interrupts(&mut self, wanted: bool) {
-        if wanted {
-            let is_late = self.driver.enable_interrupts();
-            assert_eq!(is_late, !self.used.is_empty());
-            self.interrupts = self.asked(is_late);
-        } else {
+    /// Switches interrupts off, or on after so many buffers.
+    pub(crate) fn want_interrupts(&mut self, after: Option<u16>) {
+        let Some(after) = after else {
             self.driver.disable_interrupts();
             self.interrupts = Asked::Nothing;
-        }
+            return;
+        };
+        // No more than there are: a later event would not come.
+        let after = after.min(self.settings.size - 1);
+        let is_late = self.driver.enable_interrupts_after(after);
+        assert_eq!(is_late, !self.used.is_empty());
+        self.interrupts = self.asked(after.into(), self.used.len());
     }
 
     /// Switches notifications on or off.
@@ -308,19 +321,21 @@ impl Pair {
         if wanted {
             let is_late = self.device.enable_notifications();
             assert_eq!(is_late, !self.available.is_empty());
-            self.notifications = self.asked(is_late);
+            self.notifications = self.asked(0, self.available.len());
         } else {
             self.device.disable_notifications();
             self.notifications = Asked::Nothing;
         }
     }
 
-    /// What a side that enabled events has asked for.
-    fn asked(&self, is_late: bool) -> Asked {
-        match (self.settings.features.has(Features::EVENT_IDX), is_late) {
-            (false, _) => Asked::Everything,
-            (true, false) => Asked::Once,
-            (true, true) => Asked::passed(self.is_packed()),
+    /// What a side has asked for that enabled events after `others`, and `late` were there.
+    fn asked(&self, others: usize, late: usize) -> Asked {
+        match others.checked_sub(late) {
+            _ if !self.settings.features.has(Features::EVENT_IDX) => Asked::Everything,
+            // Those that are late may have several descriptors.
+            _ if self.is_packed() && late > 0 => Asked::Perhaps,
+            Some(others) => Asked::After(others),
+            None => Asked::passed(self.is_packed()),
         }
     }
 
