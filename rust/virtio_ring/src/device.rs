@@ -12,6 +12,7 @@
 //! [`Ring::enable_notifications`]; if that says that something came meanwhile, begin again.
 
 mod packed;
+mod progress;
 mod split;
 mod walk;
 
@@ -30,6 +31,7 @@ pub use crate::settings::{
     BadRing,
     Settings, //
 };
+pub use progress::Progress;
 
 /// Memory of the driver's where it keeps indirect tables.
 pub trait Tables {
@@ -119,6 +121,35 @@ impl<M: Memory> Ring<M> {
             false => Split::new(settings, areas).map(Self::Split),
             true => Packed::new(settings, areas).map(Self::Packed),
         }
+    }
+
+    /// A queue that a device before this one had in `areas`, and completed at least as far as
+    /// `progress` says: it takes the first buffer that the driver has not been given back.
+    ///
+    /// # Errors
+    ///
+    /// [`BadRing::Size`], [`BadRing::Area`] and [`BadRing::Progress`].
+    pub fn resume(
+        settings: Settings,
+        areas: Areas<M>,
+        progress: Progress,
+    ) -> Result<Self, BadRing> {
+        match settings.features.has(Features::RING_PACKED) {
+            false => Split::resume(settings, areas, progress).map(Self::Split),
+            true => Packed::resume(settings, areas, progress).map(Self::Packed),
+        }
+    }
+
+    /// How far the device is when it completes this buffer next. To be kept, before that, where it
+    /// outlives the device; see [`Progress`].
+    #[inline]
+    pub fn completing(&self, chain: &Chain) -> Progress {
+        either!(self, ring => ring.progress(ring.step(chain)))
+    }
+
+    /// How far the device is, with every buffer that it took published.
+    pub fn progress(&self) -> Progress {
+        either!(self, ring => ring.progress(0))
     }
 
     /// Takes the next available buffer, if there is one. Its segments are put into `segments`,

@@ -27,6 +27,13 @@ impl Position {
         available: AVAIL,
     };
 
+    /// The one in a ring of this size that `off_wrap` names.
+    pub(crate) fn in_ring(off_wrap: u16, size: u16) -> Option<Self> {
+        let offset = off_wrap & !WRAP;
+        let available = if off_wrap & WRAP == 0 { USED } else { AVAIL };
+        (offset < size).then_some(Self { offset, available })
+    }
+
     #[inline(always)]
     pub(crate) const fn offset(self) -> u16 {
         self.offset

@@ -38,6 +38,8 @@ pub enum BadRing {
         /// Slots lent.
         lent: usize,
     },
+    /// A device cannot have got there.
+    Progress(u32),
 }
 
 impl Settings {

@@ -10,6 +10,7 @@ use super::{
     BadRing,
     Broken,
     Chain,
+    Progress,
     Settings,
     Tables, //
 };
@@ -93,6 +94,39 @@ impl<M: Memory> Packed<M> {
             completed: 0,
             broken: None,
         })
+    }
+
+    pub(super) fn resume(
+        settings: Settings,
+        areas: Areas<M>,
+        progress: Progress,
+    ) -> Result<Self, BadRing> {
+        let mut ring = Self::new(settings, areas)?;
+        let Progress { at, step } = progress;
+        let size = ring.settings.size;
+        let position = Position::in_ring(at ^ Position::START.off_wrap(), size);
+        let position = position.filter(|_| step <= size);
+        ring.next_avail = position.ok_or(BadRing::Progress(progress.to_word()))?;
+        // A buffer that is not there any more was used; perhaps there is another one by now.
+        if ring.available().is_none() {
+            ring.next_avail = ring.next_avail.advance(step, size);
+        }
+        ring.next_used = ring.next_avail;
+        Ok(ring)
+    }
+
+    #[inline]
+    pub(super) const fn progress(&self, step: u16) -> Progress {
+        Progress {
+            at: self.next_used.off_wrap() ^ Position::START.off_wrap(),
+            step,
+        }
+    }
+
+    /// Descriptors of a buffer in the ring.
+    #[inline]
+    pub(super) const fn step(&self, chain: &Chain) -> u16 {
+        chain.count
     }
 
     #[inline]

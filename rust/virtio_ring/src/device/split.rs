@@ -10,6 +10,7 @@ use super::{
     BadRing,
     Broken,
     Chain,
+    Progress,
     Settings,
     Tables, //
 };
@@ -70,6 +71,36 @@ impl<M: Memory> Split<M> {
             batch: None,
             broken: None,
         })
+    }
+
+    pub(super) fn resume(
+        settings: Settings,
+        areas: Areas<M>,
+        Progress { at, step }: Progress,
+    ) -> Result<Self, BadRing> {
+        let mut ring = Self::new(settings, areas)?;
+        let next = at.wrapping_add(step);
+        let is_done = ring.areas.device.load16(INDEX) == next;
+        let index = if is_done { next } else { at };
+        ring.popped = index;
+        ring.seen = index;
+        ring.completed = index;
+        ring.published = index;
+        Ok(ring)
+    }
+
+    #[inline]
+    pub(super) const fn progress(&self, step: u16) -> Progress {
+        Progress {
+            at: self.completed,
+            step,
+        }
+    }
+
+    /// Entries of a buffer in the used ring.
+    #[inline]
+    pub(super) const fn step(&self, _: &Chain) -> u16 {
+        1
     }
 
     #[inline]
