@@ -152,6 +152,17 @@ impl<M: Memory> Ring<M> {
         either!(self, ring => ring.progress(0))
     }
 
+    /// Where the next buffer comes: which entry of the available ring, or which descriptor.
+    pub fn next(&self) -> u16 {
+        either!(self, ring => ring.next())
+    }
+
+    /// The first descriptor of the next available buffer, if there is one. It is not taken, and
+    /// may be anything.
+    pub fn head(&self) -> Option<u16> {
+        either!(self, ring => ring.head())
+    }
+
     /// Takes the next available buffer, if there is one. Its segments are put into `segments`,
     /// which limits their number, as does the size of the queue; their addresses are as the
     /// driver gave them.

@@ -121,7 +121,9 @@ impl Scene {
     /// Serves a buffer as far as `end`, and ends.
     fn serve(&mut self, end: End) {
         let mut segments = [Segment::default(); 3];
+        let head = self.device.head();
         let chain = self.device.pop(&NoTables, &mut segments).unwrap();
+        assert_eq!(head.is_some(), chain.is_some(), "a look ahead");
         let Some(chain) = chain.filter(|_| end != End::Popped) else {
             return self.succeed(end);
         };

@@ -14,11 +14,12 @@ use std::path::Path;
 
 use shunt::chain::{BadChain, Chain};
 use shunt::counters::Counters;
-use shunt::virtio_device::VirtioDevice;
+use shunt::virtio_device::{VirtioDevice, OPTIONAL_FEATURES};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX,
     VIRTIO_BLK_ID_BYTES,
 };
+use virtio_spec::features::Features;
 
 /// Bytes of a sector, the protocol's unit.
 pub const SECTOR_SIZE: u64 = 512;
@@ -40,6 +41,7 @@ pub struct Blk {
     sectors: u64,
     read_only: bool,
     id: [u8; ID_BYTES],
+    optional_features: Features,
 }
 
 impl Blk {
@@ -63,7 +65,17 @@ impl Blk {
             sectors: size / SECTOR_SIZE,
             read_only,
             id,
+            optional_features: Features::default(),
         })
+    }
+
+    /// It, with these of [`OPTIONAL_FEATURES`] for the driver to choose.
+    #[must_use]
+    pub fn offering(self, features: Features) -> Self {
+        Self {
+            optional_features: features.and(OPTIONAL_FEATURES),
+            ..self
+        }
     }
 
     /// Capacity in sectors.
@@ -92,7 +104,12 @@ impl VirtioDevice for Blk {
         } else {
             0
         };
-        read_only | 1 << VIRTIO_BLK_F_SEG_MAX | 1 << VIRTIO_BLK_F_BLK_SIZE | 1 << VIRTIO_BLK_F_FLUSH
+        let optional = self.optional_features.bits();
+        optional
+            | read_only
+            | 1 << VIRTIO_BLK_F_SEG_MAX
+            | 1 << VIRTIO_BLK_F_BLK_SIZE
+            | 1 << VIRTIO_BLK_F_FLUSH
     }
 
     fn queue_sizes(&self) -> &[u16] {

@@ -12,6 +12,7 @@ use shunt::virtio_mmio::VirtioMmio;
 use shunt::virtio_pci::VirtioPci;
 use shunt_blk::Blk;
 use vfio_user::server::Server;
+use virtio_spec::features::Features;
 
 /// Serves an image file as a virtio-blk disk to a VMM.
 #[derive(Parser)]
@@ -24,6 +25,35 @@ struct Options {
     /// Refuse writes.
     #[arg(long)]
     read_only: bool,
+    #[command(flatten)]
+    offer: Offer,
+}
+
+/// What a driver may choose: virtio 1.3, section 6.
+#[derive(Args)]
+struct Offer {
+    /// Offer packed virtqueues (VIRTIO_F_RING_PACKED).
+    #[arg(long)]
+    packed: bool,
+    /// Offer to use buffers in order, as this disk does anyway (VIRTIO_F_IN_ORDER).
+    #[arg(long)]
+    in_order: bool,
+    /// Offer to take the ring's state with notifications (VIRTIO_F_NOTIFICATION_DATA).
+    #[arg(long)]
+    notification_data: bool,
+}
+
+impl Offer {
+    fn features(&self) -> Features {
+        [
+            (self.packed, Features::RING_PACKED),
+            (self.in_order, Features::IN_ORDER),
+            (self.notification_data, Features::NOTIFICATION_DATA),
+        ]
+        .into_iter()
+        .filter(|(is_offered, _)| *is_offered)
+        .fold(Features::default(), |all, (_, feature)| all.with(feature))
+    }
 }
 
 /// Where the VMM is.
@@ -45,7 +75,8 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     rustix::thread::set_no_new_privs(true).context("PR_SET_NO_NEW_PRIVS")?;
     let disk = Blk::open(&options.image, options.read_only)
-        .with_context(|| format!("cannot open the image {}", options.image.display()))?;
+        .with_context(|| format!("cannot open the image {}", options.image.display()))?
+        .offering(options.offer.features());
     match (options.place.connect, options.place.vfio_user) {
         (Some(socket), _) => serve_vmm(&socket, disk),
         (_, Some(socket)) => serve_clients(&socket, disk),

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use shunt::channel::Transport;
+use virtio_spec::features::Features;
 
 use driver::{Driver, Request};
 use vmm::{Vmm, Wiring};
@@ -63,11 +64,12 @@ fn every_wiring_carries_requests_and_a_hang_up_ends_it_well() {
             let vmm = Vmm::new(&directory.path().join("socket"), Wiring { kvm, event });
             let state = vmm.state.clone();
             let mut process = start(directory.path());
-            let mut driver = Driver::start(vmm, 0);
+            let mut driver = Driver::start(vmm, Features::default());
             for _ in 0..20 {
                 driver.submit(&requests());
                 driver.notify();
                 driver.finish();
+                assert!(driver.is_idle());
             }
             drop(driver);
             assert!(process.wait().unwrap().success());
@@ -94,7 +96,7 @@ fn it_cannot_gain_privileges() {
     let directory = tempfile::tempdir().unwrap();
     let vmm = Vmm::new(&directory.path().join("socket"), Wiring::default());
     let mut process = start(directory.path());
-    let driver = Driver::start(vmm, 0);
+    let driver = Driver::start(vmm, Features::default());
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     assert!(status.contains("NoNewPrivs:\t1"));
     drop(driver);

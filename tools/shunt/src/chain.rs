@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! A request's buffers: a descriptor chain, checked.
+//! A request's buffers: a descriptor chain, in memory.
 
 use std::fs::File;
 use std::io;
 
-use virtio_queue::desc::split::Descriptor;
-use virtio_queue::DescriptorChain;
-use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, VolatileSlice};
+use virtio_ring::segment::Segment;
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, VolatileSlice};
 
 use crate::vectored;
 
@@ -23,13 +22,6 @@ pub struct Chain<'m> {
 /// Why a descriptor chain is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadChain {
-    /// It has no descriptor that can be read: its head, or its indirect table, is out of bounds.
-    Empty,
-    /// It says that it goes on, but does not: it loops, leaves its table, or exceeds 4 GiB.
-    Cut {
-        /// Descriptors before that.
-        length: usize,
-    },
     /// A buffer lies outside guest memory.
     OutsideMemory {
         /// Guest physical address of the buffer.
@@ -37,8 +29,6 @@ pub enum BadChain {
         /// Its bytes.
         length: u32,
     },
-    /// A part for the device to read comes after one for it to write.
-    Order,
     /// A part is shorter than what must be there.
     Short {
         /// Bytes there are.
@@ -49,50 +39,16 @@ pub enum BadChain {
 }
 
 impl<'m> Chain<'m> {
-    /// Checks a chain.
-    pub(crate) fn parse(
+    /// Finds the segments of a chain in memory.
+    pub(crate) fn new(
         memory: &'m GuestMemoryMmap,
-        descriptors: DescriptorChain<&GuestMemoryMmap>,
+        readable: &[Segment],
+        writable: &[Segment],
     ) -> Result<Self, BadChain> {
-        let mut chain = Self {
-            readable: Part::default(),
-            writable: Part::default(),
-        };
-        let mut length = 0;
-        let mut goes_on = None;
-        for descriptor in descriptors {
-            chain.push(memory, &descriptor)?;
-            length += 1;
-            goes_on = Some(descriptor.has_next());
-        }
-        match goes_on {
-            None => Err(BadChain::Empty),
-            Some(true) => Err(BadChain::Cut { length }),
-            Some(false) => Ok(chain),
-        }
-    }
-
-    fn push(
-        &mut self,
-        memory: &'m GuestMemoryMmap,
-        descriptor: &Descriptor,
-    ) -> Result<(), BadChain> {
-        let part = if descriptor.is_write_only() {
-            &mut self.writable
-        } else if self.writable.slices.is_empty() {
-            &mut self.readable
-        } else {
-            return Err(BadChain::Order);
-        };
-        let length = descriptor.len();
-        for slice in GuestMemoryBackend::get_slices(memory, descriptor.addr(), length as usize) {
-            part.slices.push(slice.map_err(|_| BadChain::OutsideMemory {
-                address: descriptor.addr().0,
-                length,
-            })?);
-        }
-        part.length += u64::from(length);
-        Ok(())
+        Ok(Self {
+            readable: Part::new(memory, readable)?,
+            writable: Part::new(memory, writable)?,
+        })
     }
 
     /// The part that the device reads.
@@ -114,6 +70,19 @@ pub struct Part<'m> {
 }
 
 impl<'m> Part<'m> {
+    fn new(memory: &'m GuestMemoryMmap, segments: &[Segment]) -> Result<Self, BadChain> {
+        let mut part = Self::default();
+        for &Segment { address, length } in segments {
+            let start = GuestAddress(address);
+            for slice in GuestMemoryBackend::get_slices(memory, start, length as usize) {
+                let outside = BadChain::OutsideMemory { address, length };
+                part.slices.push(slice.map_err(|_| outside)?);
+            }
+            part.length += u64::from(length);
+        }
+        Ok(part)
+    }
+
     /// How many bytes it has.
     pub fn len(&self) -> u64 {
         self.length

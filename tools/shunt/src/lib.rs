@@ -44,6 +44,7 @@
 //! | [`ring_channel`] | device | what carries them in shared memory |
 //! | [`memory`], [`state`], [`shadow`], [`counters`] | both | what they share |
 //! | [`virtio_device`], [`chain`] | device | virtio, over [`virtio_mmio`] or [`virtio_pci`] |
+//! | [`guest_area`] | both | guest memory for `virtio_ring`, the rings of either side |
 //! | [`pci`] | device | what a PCI device is to whoever puts it on a bus |
 //!
 //! Unsafe code is where memory is mapped or the kernel is called: `state`, `vectored`, `session`,
@@ -54,6 +55,7 @@ pub mod chain;
 pub mod channel;
 pub mod counters;
 pub mod device;
+pub mod guest_area;
 pub mod ioregion;
 pub mod memory;
 pub mod pci;

@@ -1,22 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
 //! A virtqueue while the driver has it ready: requests in, completions out, in order.
+//!
+//! [`lookahead`] finds out what a request will need of memory.
+
+mod lookahead;
 
 use std::sync::atomic::Ordering;
 
-use virtio_queue::{Queue, QueueOwnedT, QueueT};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use virtio_ring::device::{self, BadRing, Broken, Progress, Settings};
+use virtio_ring::memory::Areas;
+use virtio_ring::segment::Segment;
+use virtio_spec::features::Features;
+use virtio_spec::{packed, split};
+use vm_memory::GuestMemoryMmap;
 
 use crate::chain::{BadChain, Chain};
-use crate::pci::Range;
+use crate::guest_area::{GuestArea, GuestTables};
 use crate::state::QueueRegisters;
+
+pub(crate) use lookahead::{Lookahead, Piece};
+
+/// What every ring of ours can do, so that all transports offer it.
+pub(crate) const FEATURES: Features = Features::INDIRECT_DESC.with(Features::EVENT_IDX);
 
 /// Why a device cannot go on: something that the driver did.
 #[derive(Debug)]
 pub(crate) enum RingError {
-    /// The ring itself: size, addresses, or an index that runs ahead.
-    Ring(virtio_queue::Error),
-    /// A part of the ring lies outside guest memory.
+    /// There can be no such ring.
+    Bad(BadRing),
+    /// An index, or a chain of descriptors.
+    Broken(Broken),
+    /// A part of the ring lies outside guest memory, or is not aligned.
     OutsideMemory,
     /// The driver chose features that the device, since it was restarted, does not offer.
     Features,
@@ -27,17 +42,24 @@ pub(crate) enum RingError {
 impl std::fmt::Display for RingError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Ring(e) => write!(f, "bad ring: {e}"),
-            Self::OutsideMemory => write!(f, "a ring outside guest memory"),
+            Self::Bad(e) => write!(f, "bad ring: {e:?}"),
+            Self::Broken(e) => write!(f, "broken ring: {e:?}"),
+            Self::OutsideMemory => write!(f, "a ring outside guest memory, or not aligned"),
             Self::Features => write!(f, "features that are no longer offered"),
             Self::Chain(e) => write!(f, "bad request: {e:?}"),
         }
     }
 }
 
-impl From<virtio_queue::Error> for RingError {
-    fn from(e: virtio_queue::Error) -> Self {
-        Self::Ring(e)
+impl From<BadRing> for RingError {
+    fn from(e: BadRing) -> Self {
+        Self::Bad(e)
+    }
+}
+
+impl From<Broken> for RingError {
+    fn from(e: Broken) -> Self {
+        Self::Broken(e)
     }
 }
 
@@ -49,61 +71,10 @@ impl From<BadChain> for RingError {
 
 #[derive(Debug)]
 pub(crate) struct Ring {
-    queue: Queue,
-}
-
-/// A request, to be completed under its head index.
-#[derive(Debug)]
-struct Request<'m> {
-    head: u16,
-    chain: Chain<'m>,
-}
-
-/// Where a ring lies: virtio 1.3, section 2.7.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Areas {
-    descriptors: u64,
-    driver: u64,
-    device: u64,
-    size: u16,
-    next_avail: u16,
-}
-
-impl Areas {
-    /// The descriptor table.
-    pub(crate) fn descriptors(&self) -> Range {
-        self.range(self.descriptors, 16, 0)
-    }
-
-    /// The available ring.
-    pub(crate) fn driver(&self) -> Range {
-        self.range(self.driver, 2, 6)
-    }
-
-    /// The used ring.
-    pub(crate) fn used(&self) -> Range {
-        self.range(self.device, 8, 6)
-    }
-
-    fn range(&self, address: u64, each: u64, more: u64) -> Range {
-        Range {
-            address,
-            length: each * u64::from(self.size) + more,
-        }
-    }
-
-    /// The first descriptor of the next request, if there is one.
-    pub(crate) fn next_head(&self, memory: &GuestMemoryMmap) -> Option<u16> {
-        let read = |offset| {
-            memory
-                .read_obj::<u16>(GuestAddress(self.driver + offset))
-                .ok()
-        };
-        if read(2)? == self.next_avail {
-            return None;
-        }
-        read(4 + 2 * u64::from(self.next_avail % self.size))
-    }
+    ring: device::Ring<GuestArea>,
+    memory: GuestMemoryMmap,
+    /// Room for those of one request.
+    segments: Vec<Segment>,
 }
 
 /// What became of a [`Ring::turn`].
@@ -116,135 +87,102 @@ pub(crate) struct Turn {
 }
 
 impl Ring {
-    /// The ring that the registers describe, all of it in guest memory. Its indices are zero.
-    fn open(
+    /// The ring that the registers describe, where the [progress](Progress) in them says: at its
+    /// beginning, if the driver has just made it ready.
+    pub(crate) fn open(
         memory: &GuestMemoryMmap,
         registers: &QueueRegisters,
         max_size: u16,
-        event_idx: bool,
+        features: Features,
     ) -> Result<Self, RingError> {
-        let mut queue = Queue::new(max_size)?;
-        let size = registers.size.load(Ordering::Relaxed);
-        let size = u16::try_from(size).map_err(|_| virtio_queue::Error::InvalidSize)?;
-        let address = |register: &std::sync::atomic::AtomicU64| {
-            GuestAddress(register.load(Ordering::Relaxed))
-        };
-        queue.try_set_size(size)?;
-        queue.try_set_desc_table_address(address(&registers.descriptors))?;
-        queue.try_set_avail_ring_address(address(&registers.driver_area))?;
-        queue.try_set_used_ring_address(address(&registers.device_area))?;
-        queue.set_event_idx(event_idx);
-        queue.set_ready(true);
-        if !queue.is_valid(memory) {
-            return Err(RingError::OutsideMemory);
-        }
-        Ok(Self { queue })
-    }
-
-    /// A ring that the driver just made ready. The used index begins at zero; the device stores
-    /// it, so that [`resume`](Self::resume) finds the truth there even if the driver did not
-    /// clear its memory.
-    pub(crate) fn start(
-        memory: &GuestMemoryMmap,
-        registers: &QueueRegisters,
-        max_size: u16,
-        event_idx: bool,
-    ) -> Result<Self, RingError> {
-        let ring = Self::open(memory, registers, max_size, event_idx)?;
-        // The address cannot wrap: `open` checked that the whole used ring is in guest memory.
-        let used_idx = GuestAddress(ring.queue.used_ring() + 2);
-        memory
-            .store(0u16, used_idx, Ordering::Relaxed)
-            .map_err(|_| RingError::OutsideMemory)?;
-        Ok(ring)
-    }
-
-    /// A ring that another process worked on: everything before the used index is complete, and
-    /// nothing else.
-    pub(crate) fn resume(
-        memory: &GuestMemoryMmap,
-        registers: &QueueRegisters,
-        max_size: u16,
-        event_idx: bool,
-    ) -> Result<Self, RingError> {
-        let mut ring = Self::open(memory, registers, max_size, event_idx)?;
-        let used = ring.queue.used_idx(memory, Ordering::Acquire)?.0;
-        ring.queue.set_next_avail(used);
-        ring.queue.set_next_used(used);
-        Ok(ring)
+        let settings = settings(registers, max_size, features)?;
+        let areas = areas(memory, registers, &settings).ok_or(RingError::OutsideMemory)?;
+        let progress = Progress::from_word(registers.progress.load(Ordering::Acquire));
+        Ok(Self {
+            ring: device::Ring::resume(settings, areas, progress)?,
+            memory: memory.clone(),
+            segments: vec![Segment::default(); settings.size.into()],
+        })
     }
 
     /// Hands up to `batch` requests to `handle`, which answers how many bytes of the writable
-    /// part it wrote. Each is complete before the next is looked at: that is what makes the used
-    /// index tell the truth after a crash.
+    /// part it wrote. Each is complete before the next is looked at: that is what makes the
+    /// progress tell the truth after a crash.
     pub(crate) fn turn(
         &mut self,
-        memory: &GuestMemoryMmap,
+        registers: &QueueRegisters,
         batch: usize,
         mut handle: impl FnMut(&Chain<'_>) -> Result<u32, BadChain>,
     ) -> Result<Turn, RingError> {
+        let mut turn = Turn::default();
         let mut done = 0;
-        self.quiet(memory)?;
-        let more = loop {
+        self.ring.disable_notifications();
+        loop {
             if done == batch {
-                break true;
+                turn.more = true;
+                break;
             }
-            if let Some(request) = self.next(memory)? {
-                let length = handle(&request.chain)?;
-                self.complete(memory, request.head, length)?;
+            let tables = GuestTables(&self.memory);
+            if let Some(taken) = self.ring.pop(&tables, &mut self.segments)? {
+                let (readable, rest) = self.segments.split_at(taken.readable);
+                let chain = Chain::new(&self.memory, readable, &rest[..taken.writable])?;
+                let length = handle(&chain)?;
+                let progress = self.ring.completing(&taken).to_word();
+                registers.progress.store(progress, Ordering::Release);
+                self.ring.complete(taken, length);
+                turn.interrupt |= self.ring.publish();
                 done += 1;
-            } else if !self.listen(memory)? {
-                break false;
+            } else if !self.ring.enable_notifications() {
+                break;
             }
-        };
-        let interrupt = done > 0 && self.interrupt_wanted(memory)?;
-        Ok(Turn { more, interrupt })
-    }
-
-    /// Where it lies.
-    pub(crate) fn areas(&self) -> Areas {
-        Areas {
-            descriptors: self.queue.desc_table(),
-            driver: self.queue.avail_ring(),
-            device: self.queue.used_ring(),
-            size: self.queue.size(),
-            next_avail: self.queue.next_avail(),
         }
+        let progress = self.ring.progress().to_word();
+        registers.progress.store(progress, Ordering::Release);
+        Ok(turn)
     }
+}
 
-    /// The next request, if the driver has made one available.
-    fn next<'m>(&mut self, memory: &'m GuestMemoryMmap) -> Result<Option<Request<'m>>, RingError> {
-        let Some(descriptors) = self.queue.iter(memory)?.next() else {
-            return Ok(None);
-        };
-        Ok(Some(Request {
-            head: descriptors.head_index(),
-            chain: Chain::parse(memory, descriptors)?,
-        }))
+fn settings(
+    registers: &QueueRegisters,
+    max_size: u16,
+    features: Features,
+) -> Result<Settings, RingError> {
+    let size = registers.size.load(Ordering::Relaxed);
+    match u16::try_from(size) {
+        Ok(size) if size <= max_size => Ok(Settings {
+            queue: 0,
+            size,
+            features,
+        }),
+        other => Err(BadRing::Size(other.unwrap_or(u16::MAX)).into()),
     }
+}
 
-    /// Gives a request back to the driver, `length` bytes of its writable part written.
-    fn complete(
-        &mut self,
-        memory: &GuestMemoryMmap,
-        head: u16,
-        length: u32,
-    ) -> Result<(), RingError> {
-        Ok(self.queue.add_used(memory, head, length)?)
-    }
-
-    /// The driver wants an interrupt for what was completed since the last call.
-    fn interrupt_wanted(&mut self, memory: &GuestMemoryMmap) -> Result<bool, RingError> {
-        Ok(self.queue.needs_notification(memory)?)
-    }
-
-    /// Asks the driver for no notifications, while the device looks anyway.
-    fn quiet(&mut self, memory: &GuestMemoryMmap) -> Result<(), RingError> {
-        Ok(self.queue.disable_notification(memory)?)
-    }
-
-    /// Asks the driver for a notification of the next request. True: one came meanwhile.
-    fn listen(&mut self, memory: &GuestMemoryMmap) -> Result<bool, RingError> {
-        Ok(self.queue.enable_notification(memory)?)
-    }
+/// Sizes and alignments: virtio 1.3, sections 2.7 and 2.8.10.
+fn areas(
+    memory: &GuestMemoryMmap,
+    registers: &QueueRegisters,
+    settings: &Settings,
+) -> Option<Areas<GuestArea>> {
+    let size = settings.size;
+    let [descriptors, driver, device] = match settings.features.has(Features::RING_PACKED) {
+        true => [
+            (packed::descriptor_area(size), 16),
+            (packed::EVENT, 4),
+            (packed::EVENT, 4),
+        ],
+        false => [
+            (split::descriptor_area(size), 16),
+            (split::driver_area(size), 2),
+            (split::device_area(size), 4),
+        ],
+    };
+    let area = |register: &std::sync::atomic::AtomicU64, (bytes, alignment)| {
+        GuestArea::new(memory, register.load(Ordering::Relaxed), bytes, alignment)
+    };
+    Some(Areas {
+        descriptors: area(&registers.descriptors, descriptors)?,
+        driver: area(&registers.driver_area, driver)?,
+        device: area(&registers.device_area, device)?,
+    })
 }

@@ -30,13 +30,14 @@
 //!    Between an access and its repetition those of other virtual CPUs may come. Drivers make the
 //!    ones that depend on each other from one virtual CPU at a time.
 //! 3. *A request is done once to the guest's eyes.* The device takes the requests of a queue in
-//!    order and completes one before it begins the next, so everything before the used index in
-//!    guest memory is complete, and nothing behind it has begun except the first. The fresh
-//!    process resumes there. The first request may have been carried out in part or in full, but
+//!    order and completes one before it begins the next. Before it completes one, the page says
+//!    which; whether it did, the ring says (`virtio_ring::device::Progress`). So everything before
+//!    that is complete, and nothing behind it has begun except the first. The fresh process
+//!    resumes there. The first request may have been carried out in part or in full, but
 //!    the guest cannot know, for it still waits; its buffers still belong to the device and hold
 //!    what they held; no later request was carried out in between. So the whole request runs
 //!    again, with the same effect: reads and writes of a disk are idempotent.
-//! 4. *No interrupt is lost.* A crash may come between the used index and the interrupt. The
+//! 4. *No interrupt is lost.* A crash may come between a completion and its interrupt. The
 //!    fresh process therefore raises one at any rate. An interrupt too many is one that finds
 //!    nothing new.
 //! 5. *No notification is lost.* Whatever the dead process knew of notifications, the fresh one
@@ -66,7 +67,7 @@ pub const MAX_QUEUES: usize = 16;
 
 const PAGE_SIZE: usize = 4096;
 const MAGIC: u64 = u64::from_le_bytes(*b"shuntsta");
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Of the page and the registers behind it.
 const SIZE: usize = 2 * PAGE_SIZE;
 
@@ -104,6 +105,9 @@ pub(crate) struct QueueRegisters {
     pub(crate) descriptors: AtomicU64,
     pub(crate) driver_area: AtomicU64,
     pub(crate) device_area: AtomicU64,
+    /// `virtio_ring::device::Progress`, as a word.
+    pub(crate) progress: AtomicU32,
+    _reserved: AtomicU32,
 }
 
 /// Why a state page cannot be used.

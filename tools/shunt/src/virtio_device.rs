@@ -3,8 +3,15 @@
 //! What a virtio device is to its transport: an identity, a configuration, and the handling of
 //! one request at a time.
 
+use virtio_spec::features::Features;
+
 use crate::chain::{BadChain, Chain};
 use crate::counters::Counters;
+
+/// What every transport can do besides, if the device offers it.
+pub const OPTIONAL_FEATURES: Features = Features::RING_PACKED
+    .with(Features::IN_ORDER)
+    .with(Features::NOTIFICATION_DATA);
 
 /// A virtio device. Its transport, [`VirtioMmio`](crate::virtio_mmio::VirtioMmio), owns registers,
 /// rings and interrupts.
@@ -12,8 +19,9 @@ pub trait VirtioDevice {
     /// Device id: virtio 1.3, section 5.
     fn device_id(&self) -> u32;
 
-    /// Feature bits of the device type. The transport adds its own (`VIRTIO_F_VERSION_1`,
-    /// `VIRTIO_F_INDIRECT_DESC`, `VIRTIO_F_EVENT_IDX`).
+    /// Feature bits of the device type, and of [`OPTIONAL_FEATURES`] those that a driver may choose.
+    /// The transport adds its own (`VIRTIO_F_VERSION_1`, `VIRTIO_F_INDIRECT_DESC`,
+    /// `VIRTIO_F_EVENT_IDX`).
     fn features(&self) -> u64;
 
     /// Largest size of each queue: powers of two up to 32768, at most

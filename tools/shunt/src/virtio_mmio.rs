@@ -15,25 +15,24 @@ use std::sync::atomic::Ordering;
 
 use virtio_bindings::virtio_config::{
     VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
-    VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_F_VERSION_1,
+    VIRTIO_CONFIG_S_NEEDS_RESET,
 };
 use virtio_bindings::virtio_mmio::{
     VIRTIO_MMIO_INTERRUPT_STATUS, VIRTIO_MMIO_INT_CONFIG, VIRTIO_MMIO_INT_VRING, VIRTIO_MMIO_STATUS,
 };
-use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+use virtio_spec::features::Features;
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::counters::add;
-use crate::ring::{Ring, RingError};
+use crate::ring::{self, Ring, RingError};
 use crate::state::{StatePage, MAX_QUEUES};
 use crate::virtio_device::VirtioDevice;
 
 pub use registers::{QUEUE_NOTIFY, REGION_SIZE};
 pub use rules::rules;
 
-const TRANSPORT_FEATURES: u64 =
-    1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_INDIRECT_DESC | 1 << VIRTIO_RING_F_EVENT_IDX;
+const TRANSPORT_FEATURES: Features = Features::VERSION_1.with(ring::FEATURES);
 
 /// Requests of one queue between two looks at the channels: how long a register access may wait.
 const BATCH: usize = 8;
@@ -114,40 +113,29 @@ impl<D: VirtioDevice> VirtioMmio<D> {
     }
 
     fn reopen_rings(&mut self) -> Result<(), RingError> {
-        let event_idx = self.event_idx();
+        let features = self.features();
         for (queue, registers) in self.queues.iter_mut().zip(&self.state.registers().queues) {
             if registers.ready.load(Ordering::Acquire) != 0 {
-                queue.ring = Some(Ring::resume(
-                    &self.memory,
-                    registers,
-                    queue.max_size,
-                    event_idx,
-                )?);
+                let ring = Ring::open(&self.memory, registers, queue.max_size, features)?;
+                queue.ring = Some(ring);
             }
         }
         Ok(())
     }
 
     fn offered_features(&self) -> u64 {
-        self.device.features() | TRANSPORT_FEATURES
+        self.device.features() | TRANSPORT_FEATURES.bits()
     }
 
     fn features_acceptable(&self) -> bool {
-        let wanted = self
-            .state
-            .registers()
-            .driver_features
-            .load(Ordering::Relaxed);
-        wanted & !self.offered_features() == 0 && wanted & 1 << VIRTIO_F_VERSION_1 != 0
+        let wanted = self.features();
+        wanted.bits() & !self.offered_features() == 0 && wanted.has(Features::VERSION_1)
     }
 
-    fn event_idx(&self) -> bool {
-        let wanted = self
-            .state
-            .registers()
-            .driver_features
-            .load(Ordering::Relaxed);
-        wanted & 1 << VIRTIO_RING_F_EVENT_IDX != 0
+    /// Those that the driver chose.
+    fn features(&self) -> Features {
+        let registers = self.state.registers();
+        Features::from_bits(registers.driver_features.load(Ordering::Relaxed))
     }
 
     fn status(&self) -> u32 {
@@ -215,7 +203,8 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         };
         let device = &mut self.device;
         let counters = self.state.counters();
-        let turn = ring.turn(&self.memory, BATCH, |chain| {
+        let registers = &self.state.registers().queues[index];
+        let turn = ring.turn(registers, BATCH, |chain| {
             let length = device.handle(index, chain, counters)?;
             add(&counters.requests, 1);
             Ok(length)

@@ -21,15 +21,14 @@ use std::sync::Arc;
 use ioregion_wire::frame::Width;
 use virtio_bindings::virtio_config::{
     VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_NEEDS_RESET,
-    VIRTIO_F_VERSION_1,
 };
-use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+use virtio_spec::features::Features;
 use vm_memory::GuestMemoryMmap;
 
 use crate::counters::{add, Counters};
 use crate::device::Device;
 use crate::pci::{bar, FastPath, Interrupts, PciDevice, Range, Transfer, BARS};
-use crate::ring::{Ring, RingError, Turn};
+use crate::ring::{self, Ring, RingError, Turn};
 use crate::state::{QueueRegisters, MAX_QUEUES};
 use crate::virtio_device::VirtioDevice;
 
@@ -38,8 +37,7 @@ use config_space::ConfigSpace;
 use msix::Msix;
 use remote::Remote;
 
-const TRANSPORT_FEATURES: u64 =
-    1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_INDIRECT_DESC | 1 << VIRTIO_RING_F_EVENT_IDX;
+const TRANSPORT_FEATURES: Features = Features::VERSION_1.with(ring::FEATURES);
 
 /// Requests of one queue between two looks at what else there is to do: how long a register
 /// access may wait.
@@ -74,7 +72,8 @@ struct Virtqueue {
     max_size: u16,
     registers: QueueRegisters,
     vector: u16,
-    /// While the driver has it enabled.
+    is_enabled: bool,
+    /// While it is enabled; opened anew when there is another memory.
     ring: Option<Ring>,
     /// There may be requests.
     kicked: bool,
@@ -91,10 +90,25 @@ impl Virtqueue {
             max_size,
             registers,
             vector: NO_VECTOR,
+            is_enabled: false,
             ring: None,
             kicked: false,
             is_last_look: false,
         }
+    }
+
+    /// The ring, where it was last, and its registers, if the driver has enabled the queue.
+    fn open(
+        &mut self,
+        memory: &GuestMemoryMmap,
+        features: Features,
+    ) -> Result<Option<(&mut Ring, &QueueRegisters)>, RingError> {
+        if self.is_enabled && self.ring.is_none() {
+            let ring = Ring::open(memory, &self.registers, self.max_size, features)?;
+            self.ring = Some(ring);
+        }
+        let registers = &self.registers;
+        Ok(self.ring.as_mut().map(|ring| (ring, registers)))
     }
 }
 
@@ -118,16 +132,17 @@ impl<D: VirtioDevice> VirtioPci<D> {
     }
 
     fn offered_features(&self) -> u64 {
-        self.device.features() | TRANSPORT_FEATURES
+        self.device.features() | TRANSPORT_FEATURES.bits()
     }
 
     fn features_acceptable(&self) -> bool {
-        let wanted = self.common.driver_features;
-        wanted & !self.offered_features() == 0 && wanted & 1 << VIRTIO_F_VERSION_1 != 0
+        let wanted = self.features();
+        wanted.bits() & !self.offered_features() == 0 && wanted.has(Features::VERSION_1)
     }
 
-    fn event_idx(&self) -> bool {
-        self.common.driver_features & 1 << VIRTIO_RING_F_EVENT_IDX != 0
+    /// Those that the driver chose.
+    fn features(&self) -> Features {
+        Features::from_bits(self.common.driver_features)
     }
 
     fn running(&self) -> bool {
@@ -197,12 +212,14 @@ impl<D: VirtioDevice> VirtioPci<D> {
     }
 
     fn turn(&mut self, index: usize, batch: usize) -> Result<Turn, RingError> {
-        let Some(ring) = &mut self.queues[index].ring else {
+        let features = self.features();
+        let queue = &mut self.queues[index];
+        let Some((ring, registers)) = queue.open(&self.memory, features)? else {
             return Ok(Turn::default());
         };
         let device = &mut self.device;
         let counters = &self.counters;
-        ring.turn(&self.memory, batch, |chain| {
+        ring.turn(registers, batch, |chain| {
             let length = device.handle(index, chain, counters)?;
             add(&counters.requests, 1);
             Ok(length)
@@ -332,6 +349,9 @@ impl<D: VirtioDevice> PciDevice for VirtioPci<D> {
     fn set_memory(&mut self, memory: GuestMemoryMmap, copies: Vec<Range>) {
         self.memory = memory;
         self.remote.copies = copies;
+        for queue in &mut self.queues {
+            queue.ring = None;
+        }
     }
 
     fn transfer(&self) -> Option<Transfer<'_>> {

@@ -129,6 +129,14 @@ impl<M: Memory> Packed<M> {
         chain.count
     }
 
+    pub(super) fn next(&self) -> u16 {
+        self.next_avail.offset()
+    }
+
+    pub(super) fn head(&self) -> Option<u16> {
+        self.available().map(|_| self.next())
+    }
+
     #[inline]
     pub(super) fn pop<G: Tables>(
         &mut self,

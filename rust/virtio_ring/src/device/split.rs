@@ -103,6 +103,15 @@ impl<M: Memory> Split<M> {
         1
     }
 
+    pub(super) fn next(&self) -> u16 {
+        self.entry(self.popped) as u16
+    }
+
+    pub(super) fn head(&self) -> Option<u16> {
+        let is_there = self.areas.driver.load16_acquire(INDEX) != self.popped;
+        is_there.then(|| self.areas.driver.load16(self.available(self.popped)))
+    }
+
     #[inline]
     pub(super) fn pop<G: Tables>(
         &mut self,
@@ -138,8 +147,7 @@ impl<M: Memory> Split<M> {
     /// The next available buffer, of which each descriptor is read once.
     #[inline]
     fn chain<G: Tables>(&self, tables: &G, segments: &mut [Segment]) -> Result<Chain, Broken> {
-        let entry = AVAILABLE.wrapping_mul(self.entry(self.popped));
-        let head = self.areas.driver.load16(RING.wrapping_add(entry));
+        let head = self.areas.driver.load16(self.available(self.popped));
         let mut walk = Walk::new(segments, self.settings.size);
         let mut index = head;
         for count in 1..=self.settings.size {
@@ -165,6 +173,12 @@ impl<M: Memory> Split<M> {
         }
         let at = DESCRIPTOR.wrapping_mul(index.into());
         Ok(Descriptor::split(self.areas.descriptors.load64_pair(at)))
+    }
+
+    /// Where the available ring has the entry of an index.
+    #[inline(always)]
+    fn available(&self, index: u16) -> usize {
+        RING.wrapping_add(AVAILABLE.wrapping_mul(self.entry(index)))
     }
 
     /// Which entry of a ring an index is for.

@@ -43,7 +43,7 @@ impl Program {
         command
             .arg("--connect")
             .arg(&self.socket)
-            .arg("--image")
+            .args(["--packed", "--in-order", "--image"])
             .arg(&self.image);
         command
     }

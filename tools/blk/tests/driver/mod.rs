@@ -5,9 +5,13 @@
 //! It behaves as Linux's: an interrupt makes it read `InterruptStatus`, acknowledge what it
 //! found there, and look at the used ring only if there was something.
 
-use std::sync::atomic::Ordering;
-
+use shunt::guest_area::GuestArea;
 use virtio_bindings::virtio_mmio::*;
+use virtio_ring::driver::{Ring, Settings, Slot};
+use virtio_ring::memory::Areas;
+use virtio_ring::segment::Segment;
+use virtio_spec::features::Features;
+use virtio_spec::{packed, split};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 pub(crate) const QUEUE_SIZE: u16 = 32;
@@ -24,9 +28,6 @@ const BUFFER_SIZE: u64 = 0x1000;
 
 /// Requests that can be in flight: three descriptors each.
 pub(crate) const SLOTS: u16 = 10;
-
-const NEXT: u16 = 1;
-const WRITE: u16 = 2;
 
 /// What the driver needs of a machine.
 pub(crate) trait Machine {
@@ -55,27 +56,54 @@ pub(crate) enum Request {
 
 pub(crate) struct Driver<M> {
     pub(crate) machine: M,
-    /// Available and used index; the driver's own.
+    /// The token is the slot.
+    ring: Ring<GuestArea, Vec<Slot<u16>>>,
     submitted: u16,
-    completed: u16,
     in_flight: Vec<Request>,
+}
+
+/// The queue in the driver's memory.
+fn ring(memory: &GuestMemoryMmap, features: Features) -> Ring<GuestArea, Vec<Slot<u16>>> {
+    let size = QUEUE_SIZE;
+    let [descriptors, driver, device] = match features.has(Features::RING_PACKED) {
+        true => [packed::descriptor_area(size), packed::EVENT, packed::EVENT],
+        false => [
+            split::descriptor_area(size),
+            split::driver_area(size),
+            split::device_area(size),
+        ],
+    };
+    let area = |address, bytes| GuestArea::new(memory, address, bytes, 16).unwrap();
+    let areas = Areas {
+        descriptors: area(DESCRIPTORS, descriptors),
+        driver: area(DRIVER_AREA, driver),
+        device: area(DEVICE_AREA, device),
+    };
+    let settings = Settings {
+        queue: 0,
+        size,
+        features,
+    };
+    Ring::new(settings, areas, (0..size).map(|_| Slot::new()).collect()).unwrap()
 }
 
 impl<M: Machine> Driver<M> {
     /// Brings the device up with these features beside `VIRTIO_F_VERSION_1`.
-    pub(crate) fn start(mut machine: M, features: u64) -> Self {
+    pub(crate) fn start(mut machine: M, features: Features) -> Self {
         assert_eq!(machine.read(VIRTIO_MMIO_MAGIC_VALUE), 0x7472_6976);
         assert_eq!(machine.read(VIRTIO_MMIO_VERSION), 2);
         assert_eq!(machine.read(VIRTIO_MMIO_DEVICE_ID), 2);
         machine.write(VIRTIO_MMIO_STATUS, 0);
         machine.write(VIRTIO_MMIO_STATUS, 3);
-        let features = features | 1 << 32;
-        for (half, value) in [(0, features as u32), (1, (features >> 32) as u32)] {
+        let features = features.with(Features::VERSION_1);
+        let bits = features.bits();
+        for (half, value) in [(0, bits as u32), (1, (bits >> 32) as u32)] {
             machine.write(VIRTIO_MMIO_DRIVER_FEATURES_SEL, half);
             machine.write(VIRTIO_MMIO_DRIVER_FEATURES, value);
         }
         machine.write(VIRTIO_MMIO_STATUS, 11);
         assert_eq!(machine.read(VIRTIO_MMIO_STATUS), 11, "features refused");
+        let ring = ring(machine.memory(), features);
         machine.write(VIRTIO_MMIO_QUEUE_SEL, 0);
         machine.write(VIRTIO_MMIO_QUEUE_NUM, QUEUE_SIZE.into());
         machine.write(VIRTIO_MMIO_QUEUE_DESC_LOW, DESCRIPTORS as u32);
@@ -86,8 +114,8 @@ impl<M: Machine> Driver<M> {
         machine.write(VIRTIO_MMIO_STATUS, 15);
         Self {
             machine,
+            ring,
             submitted: 0,
-            completed: 0,
             in_flight: Vec::new(),
         }
     }
@@ -98,27 +126,18 @@ impl<M: Machine> Driver<M> {
         for request in requests {
             assert!(self.in_flight.len() < SLOTS.into());
             let slot = self.submitted % SLOTS;
-            self.put(
-                DRIVER_AREA + 4 + 2 * u64::from(self.submitted % QUEUE_SIZE),
-                slot * 3,
-            );
-            self.build(slot.into(), request);
+            let [header, data, status] = self.build(slot.into(), request);
+            let (readable, writable) = match request {
+                Request::Read { .. } => (vec![header], vec![data, status]),
+                Request::Write { .. } => (vec![header, data], vec![status]),
+                Request::Flush => (vec![header], vec![status]),
+            };
+            self.ring.add(&readable, &writable, slot).unwrap();
             self.submitted = self.submitted.wrapping_add(1);
             self.in_flight.push(request.clone());
         }
-        // The device interrupts when this much is used, if it heeds such wishes.
-        self.put(
-            DRIVER_AREA + 4 + 2 * u64::from(QUEUE_SIZE),
-            self.submitted.wrapping_sub(1),
-        );
-        let memory = self.machine.memory();
-        memory
-            .store(
-                self.submitted,
-                GuestAddress(DRIVER_AREA + 2),
-                Ordering::Release,
-            )
-            .unwrap();
+        // The device is told at any rate.
+        let _ = self.ring.publish();
     }
 
     /// Tells the device.
@@ -140,81 +159,66 @@ impl<M: Machine> Driver<M> {
         }
     }
 
-    /// Requests that the device has completed, whether the driver took note or not.
-    pub(crate) fn used_index(&self) -> u16 {
-        let memory = self.machine.memory();
-        memory
-            .load(GuestAddress(DEVICE_AREA + 2), Ordering::Acquire)
-            .unwrap()
+    /// Whether all that the device has completed was taken note of.
+    pub(crate) fn is_idle(&mut self) -> bool {
+        self.in_flight.is_empty() && self.ring.pop() == Ok(None)
     }
 
     fn take_completions(&mut self) {
-        while self.completed != self.used_index() {
-            let request = self.in_flight.remove(0);
-            let slot = self.completed % SLOTS;
-            let at = DEVICE_AREA + 4 + 8 * u64::from(self.completed % QUEUE_SIZE);
-            let used: [u32; 2] = [self.get(at), self.get(at + 4)];
-            let want = [u32::from(slot * 3), request.written()];
-            assert_eq!(used, want, "used element {} of {request:?}", self.completed);
-            assert_eq!(
-                self.get::<u8>(STATUSES + u64::from(slot)),
-                0,
-                "status of {request:?}"
-            );
-            if let Request::Read { want, sectors, .. } = request {
-                let mut data = vec![0; sectors * SECTOR];
-                let at = GuestAddress(BUFFERS + BUFFER_SIZE * u64::from(slot));
-                self.machine.memory().read_slice(&mut data, at).unwrap();
-                assert!(
-                    data.iter().all(|&b| b == want),
-                    "data of {request:?}: {}",
-                    data[0]
-                );
+        loop {
+            while let Some(used) = self.ring.pop().unwrap() {
+                let request = self.in_flight.remove(0);
+                self.check(used.token.into(), &request);
+                assert_eq!(used.length, request.written(), "length of {request:?}");
             }
-            self.completed = self.completed.wrapping_add(1);
+            if !self.ring.enable_interrupts() {
+                return;
+            }
         }
     }
 
-    fn build(&self, slot: u64, request: &Request) {
+    fn check(&self, slot: u64, request: &Request) {
+        let status: u8 = self.get(STATUSES + slot);
+        assert_eq!(status, 0, "status of {request:?}");
+        if let Request::Read { want, sectors, .. } = request {
+            let mut data = vec![0; sectors * SECTOR];
+            let at = GuestAddress(BUFFERS + BUFFER_SIZE * slot);
+            self.machine.memory().read_slice(&mut data, at).unwrap();
+            let is_right = data.iter().all(|b| b == want);
+            assert!(is_right, "data of {request:?}: {}", data[0]);
+        }
+    }
+
+    /// Header, data and status.
+    fn build(&self, slot: u64, request: &Request) -> [Segment; 3] {
         let header = HEADERS + 16 * slot;
         let buffer = BUFFERS + BUFFER_SIZE * slot;
         let status = STATUSES + slot;
-        let (kind, sector, length, flags) = match *request {
+        let (kind, sector, length) = match *request {
             Request::Read {
                 sector, sectors, ..
-            } => (0u32, sector, sectors * SECTOR, WRITE | NEXT),
+            } => (0u32, sector, sectors * SECTOR),
             Request::Write {
                 sector,
                 fill,
                 sectors,
             } => {
                 let data = vec![fill; sectors * SECTOR];
-                self.machine
-                    .memory()
-                    .write_slice(&data, GuestAddress(buffer))
-                    .unwrap();
-                (1, sector, data.len(), NEXT)
+                let at = GuestAddress(buffer);
+                self.machine.memory().write_slice(&data, at).unwrap();
+                (1, sector, data.len())
             }
-            Request::Flush => (4, 0, 0, NEXT),
+            Request::Flush => (4, 0, 0),
         };
         self.put(header, kind);
         self.put(header + 8, sector);
         self.put(status, 0xffu8);
-        let first = slot as u16 * 3;
-        self.descriptor(first, header, 16, NEXT, first + 1);
-        if length == 0 {
-            return self.descriptor(first + 1, status, 1, WRITE, 0);
-        }
-        self.descriptor(first + 1, buffer, length as u32, flags, first + 2);
-        self.descriptor(first + 2, status, 1, WRITE, 0);
-    }
-
-    fn descriptor(&self, index: u16, address: u64, length: u32, flags: u16, next: u16) {
-        let at = DESCRIPTORS + 16 * u64::from(index);
-        self.put(at, address);
-        self.put(at + 8, length);
-        self.put(at + 12, flags);
-        self.put(at + 14, next);
+        let segment = |address, length| Segment { address, length };
+        [
+            segment(header, 16),
+            segment(buffer, length as u32),
+            segment(status, 1),
+        ]
     }
 
     fn put<T: vm_memory::ByteValued>(&self, at: u64, value: T) {

@@ -102,13 +102,15 @@ pub(crate) struct Devices {
     image: PathBuf,
     socket: PathBuf,
     log: File,
+    /// More words for each.
+    options: &'static [&'static str],
     current: Option<Child>,
     /// How many were started.
     pub(crate) started: u32,
 }
 
 impl Devices {
-    pub(crate) fn new(place: &Place) -> Result<Self> {
+    pub(crate) fn new(scenario: &Scenario, place: &Place) -> Result<Self> {
         let log = OpenOptions::new()
             .create(true)
             .append(true)
@@ -118,6 +120,7 @@ impl Devices {
             image: place.image(),
             socket: place.socket(),
             log,
+            options: scenario.device,
             current: None,
             started: 0,
         })
@@ -130,6 +133,7 @@ impl Devices {
             .arg(&self.socket)
             .arg("--image")
             .arg(&self.image)
+            .args(self.options)
             .stdin(Stdio::null())
             .stdout(self.log.try_clone()?)
             .stderr(self.log.try_clone()?)

@@ -50,7 +50,7 @@ pub(crate) fn shell() -> Result<i32> {
 pub(crate) fn guest(name: &str, results: &Results) -> Result<i32> {
     let scenario = Scenario::find(name).with_context(|| format!("no scenario {name}"))?;
     let place = Place::create(scenario)?;
-    let mut devices = Devices::new(&place)?;
+    let mut devices = Devices::new(scenario, &place)?;
     let console = console()?;
     let mut termios = tcgetattr(&console).context(CONSOLE)?;
     termios.make_raw();

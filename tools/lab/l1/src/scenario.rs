@@ -49,6 +49,8 @@ pub struct Scenario {
     pub dispatch: Dispatch,
     /// More words of the VMM's `--disk` option.
     pub options: &'static [&'static str],
+    /// More words for the device process.
+    pub device: &'static [&'static str],
     /// When device processes are killed, in this order.
     pub kills: &'static [Kill],
     /// CPUs of the guest, and of the L1 that it runs in. One is the fast way: under
@@ -103,6 +105,7 @@ const PLAIN: Scenario = Scenario {
     task: Task::Files,
     dispatch: Dispatch::Ioregion,
     options: &[],
+    device: &[],
     kills: &[],
     cpus: 1,
     in_run: false,
@@ -177,6 +180,19 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ioregion-shadow-kill",
         options: RULES,
+        kills: KILLS,
+        ..PLAIN
+    },
+    Scenario {
+        name: "ioregion-packed-kill",
+        device: &["--packed", "--notification-data"],
+        kills: KILLS,
+        ..PLAIN
+    },
+    Scenario {
+        name: "ioregion-shadow-packed-kill",
+        options: RULES,
+        device: &["--packed", "--in-order"],
         kills: KILLS,
         ..PLAIN
     },
@@ -301,6 +317,8 @@ pub struct GuestReport {
     pub files_written: u64,
     /// Their size together.
     pub bytes_written: u64,
+    /// The features that its disk's driver chose: `0` or `1` for each bit, from bit 0 on.
+    pub features: String,
     /// What the guest's block layer read from the disk.
     pub sectors_read: u64,
     /// What it wrote, journal and metadata included.

@@ -96,7 +96,7 @@ impl<'a> Attempt<'a> {
     fn new(scenario: &'a Scenario, place: &Place) -> Result<Self> {
         Ok(Self {
             scenario,
-            devices: Devices::new(place)?,
+            devices: Devices::new(scenario, place)?,
             kills: scenario.kills,
             last_words: String::new(),
             report: Report {

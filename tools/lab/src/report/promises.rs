@@ -4,6 +4,7 @@
 //! that the disk's registers were dispatched the way it says and no other.
 
 use l1::scenario::{Dispatch, Report, Scenario};
+use virtio_spec::features::Features;
 
 use super::{Counters, VmmReport};
 
@@ -30,6 +31,7 @@ pub(super) fn broken(scenario: &Scenario, report: &Report, files: u64) -> Vec<St
     let mut broken = Broken::default();
     check_files(report, files, &mut broken);
     check_processes(scenario, report, &mut broken);
+    check_features(scenario, report, &mut broken);
     match VmmReport::of(report) {
         Ok(vmm) => check_dispatch(scenario, report, &vmm, &mut broken),
         Err(error) => broken.0.push(format!("{error:#}")),
@@ -65,6 +67,22 @@ fn check_processes(scenario: &Scenario, report: &Report, broken: &mut Broken) {
     broken.unless(is_unprivileged == scenario.is_remote(), || {
         format!("the device process ran as user {:?}", report.device_uid)
     });
+}
+
+/// Of what a device process offers besides, the driver chooses all, and nothing else.
+fn check_features(scenario: &Scenario, report: &Report, broken: &mut Broken) {
+    let Some(guest) = &report.guest else {
+        return;
+    };
+    for (option, feature) in [
+        ("--packed", Features::RING_PACKED),
+        ("--in-order", Features::IN_ORDER),
+        ("--notification-data", Features::NOTIFICATION_DATA),
+    ] {
+        let bit = feature.bits().trailing_zeros() as usize;
+        let is_chosen = guest.features.as_bytes().get(bit) == Some(&b'1');
+        broken.equal(option, is_chosen, scenario.device.contains(&option));
+    }
 }
 
 fn check_dispatch(scenario: &Scenario, report: &Report, vmm: &VmmReport, broken: &mut Broken) {
@@ -147,6 +165,7 @@ mod tests {
                 files_verified: FILES,
                 files_written: 16,
                 bytes_written: 4096,
+                features: "0".repeat(64),
                 sectors_read: 100,
                 sectors_written: 10,
                 manifest: String::new(),
@@ -229,10 +248,18 @@ mod tests {
     #[test]
     fn missing_parts_are_found() {
         type Break = fn(&mut Report);
-        let breaks: [Break; 7] = [
+        let breaks: [Break; 8] = [
             |report| report.guest = None,
             |report| report.image = None,
             |report| report.vmm = None,
+            |report| {
+                report
+                    .guest
+                    .as_mut()
+                    .unwrap()
+                    .features
+                    .replace_range(34..35, "1")
+            },
             |report| report.guest.as_mut().unwrap().files_verified -= 1,
             |report| report.image.as_mut().unwrap().files_written -= 1,
             |report| report.device_uid = Some(0),

@@ -14,6 +14,7 @@ use virtio_bindings::virtio_config::{
 use virtio_bindings::virtio_mmio::*;
 
 use ioregion_wire::frame::Width;
+use virtio_spec::features::Features;
 
 use crate::counters::add;
 use crate::device::Device;
@@ -100,7 +101,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         match register {
             VIRTIO_MMIO_QUEUE_NOTIFY => {
                 add(&self.state.counters().notify_register, 1);
-                self.kick(value as usize);
+                self.kick(self.notified_queue(value));
             }
             VIRTIO_MMIO_INTERRUPT_ACK => {
                 add(&self.state.counters().interrupt_acks, 1);
@@ -112,6 +113,14 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             }
         }
         Some(())
+    }
+
+    /// With `VIRTIO_F_NOTIFICATION_DATA`, upper bits say where in the ring: virtio 1.3, section 2.9.
+    fn notified_queue(&self, value: u32) -> usize {
+        match self.features().has(Features::NOTIFICATION_DATA) {
+            true => usize::from(value as u16),
+            false => value as usize,
+        }
     }
 
     /// Does what KVM's rule for this register does.
@@ -202,7 +211,8 @@ impl<D: VirtioDevice> VirtioMmio<D> {
     fn start_queue(&mut self, index: usize) {
         let registers = &self.state.registers().queues[index];
         let max_size = self.queues[index].max_size;
-        match Ring::start(&self.memory, registers, max_size, self.event_idx()) {
+        registers.progress.store(0, Ordering::Relaxed);
+        match Ring::open(&self.memory, registers, max_size, self.features()) {
             Ok(ring) => {
                 registers.ready.store(1, Ordering::Release);
                 self.queues[index].ring = Some(ring);

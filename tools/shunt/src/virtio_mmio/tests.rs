@@ -28,7 +28,7 @@ fn the_device_says_who_it_is() {
     ] {
         assert_eq!(rig.read(register), value, "register {register:#x}");
     }
-    for (half, features) in [(1, 1), (2, 0), (u32::MAX, 0)] {
+    for (half, features) in [(1, UPPER_FEATURES), (2, 0), (u32::MAX, 0)] {
         rig.write(VIRTIO_MMIO_DEVICE_FEATURES_SEL, half);
         assert_eq!(
             rig.read(VIRTIO_MMIO_DEVICE_FEATURES),
@@ -87,7 +87,7 @@ fn the_configuration_space_takes_any_width() {
 
 #[test]
 fn features_are_accepted_only_if_offered_and_modern() {
-    let modern = 1 << VIRTIO_F_VERSION_1;
+    let modern = Features::VERSION_1.bits();
     for (features, accepted) in [
         (modern, true),
         (modern | 1 << 3 | 1 << 28 | 1 << 29, true),
@@ -105,7 +105,7 @@ fn features_are_accepted_only_if_offered_and_modern() {
 
 #[test]
 fn a_request_is_answered() {
-    for features in [0, 1 << VIRTIO_RING_F_EVENT_IDX] {
+    for features in [0, Features::EVENT_IDX.bits()] {
         let mut rig = Rig::new();
         rig.start(features);
         rig.question();
@@ -123,7 +123,7 @@ fn a_request_is_answered() {
 #[test]
 fn an_interrupt_that_the_driver_does_not_want_is_not_sent() {
     let mut rig = Rig::new();
-    rig.start(1 << VIRTIO_RING_F_EVENT_IDX);
+    rig.start(Features::EVENT_IDX.bits());
     rig.put(DRIVER_AREA + 4 + 2 * u64::from(MAX_SIZE), 1u16); // used_event
     rig.question();
     for (index, wanted) in [(0, false), (1, true), (2, false)] {
@@ -136,7 +136,7 @@ fn an_interrupt_that_the_driver_does_not_want_is_not_sent() {
 #[test]
 fn nothing_is_done_before_the_driver_is_ready() {
     let mut rig = Rig::new();
-    rig.accept_features(1 << VIRTIO_F_VERSION_1);
+    rig.accept_features(Features::VERSION_1.bits());
     rig.set_up_queue(MAX_SIZE.into(), [DESCRIPTORS, DRIVER_AREA, DEVICE_AREA]);
     rig.question();
     rig.avail(0, 0);
@@ -180,8 +180,11 @@ fn a_reset_puts_everything_back() {
     rig.avail(1, 0);
     rig.notify_and_work();
     assert_eq!(rig.used_index(), 1);
+    rig.put(DEVICE_AREA + 2, 0u16);
     rig.start(0);
-    assert_eq!(rig.used_index(), 0);
+    rig.avail(0, 0);
+    rig.notify_and_work();
+    assert_eq!(rig.used_index(), 1, "the ring begins anew");
 }
 
 #[test]

@@ -13,7 +13,6 @@ use virtio_bindings::virtio_config::{
     VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
 };
 
-use crate::ring::Ring;
 use crate::virtio_device::VirtioDevice;
 use crate::virtio_mmio::half::Half;
 
@@ -196,7 +195,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
             Field::QueueVector => queue.vector = vector,
             Field::QueueEnable if value == 1 => self.enable_queue(index),
             // Its rings are where they were while it is enabled.
-            _ if queue.ring.is_some() => {}
+            _ if queue.is_enabled => {}
             Field::QueueSize => queue.registers.size.store(value, Ordering::Relaxed),
             Field::QueueDescriptors(half) => half.store(&queue.registers.descriptors, value),
             Field::QueueDriver(half) => half.store(&queue.registers.driver_area, value),
@@ -207,14 +206,15 @@ impl<D: VirtioDevice> VirtioPci<D> {
 
     /// A queue is enabled after the features are agreed on, as they shape its rings.
     fn enable_queue(&mut self, index: usize) {
-        let event_idx = self.event_idx();
+        let features = self.features();
         let queue = &mut self.queues[index];
-        if queue.ring.is_some() || self.common.status & VIRTIO_CONFIG_S_FEATURES_OK == 0 {
+        if queue.is_enabled || self.common.status & VIRTIO_CONFIG_S_FEATURES_OK == 0 {
             return;
         }
-        match Ring::start(&self.memory, &queue.registers, queue.max_size, event_idx) {
-            Ok(ring) => queue.ring = Some(ring),
-            Err(e) => self.demand_reset(&e),
+        queue.is_enabled = true;
+        if let Err(e) = queue.open(&self.memory, features).map(|_| ()) {
+            queue.is_enabled = false;
+            self.demand_reset(&e);
         }
     }
 
@@ -238,7 +238,7 @@ fn read_queue(queue: &Virtqueue, index: u16, field: Field) -> u64 {
     match field {
         Field::QueueSize => registers.size.load(Ordering::Relaxed).into(),
         Field::QueueVector => queue.vector.into(),
-        Field::QueueEnable => queue.ring.is_some().into(),
+        Field::QueueEnable => queue.is_enabled.into(),
         Field::QueueNotifyOff => index.into(),
         Field::QueueDescriptors(which) => half(which, &registers.descriptors),
         Field::QueueDriver(which) => half(which, &registers.driver_area),

@@ -17,21 +17,13 @@
 //! interrupted after every request; and when there was none, it is asked for notifications, and
 //! the rings are fetched once more before the queue rests.
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::GuestMemoryMmap;
 
 use crate::pci::{Direction, Range, Transfer};
-use crate::ring::{Areas, RingError};
+use crate::ring::{Lookahead, Piece, RingError};
 use crate::virtio_device::VirtioDevice;
 
 use super::{VirtioPci, ISR_QUEUE};
-
-const DESCRIPTOR: u64 = 16;
-const NEXT: u16 = 1;
-const WRITE: u16 = 2;
-const INDIRECT: u16 = 4;
-
-/// Where the index of a used ring ends.
-const USED_HEAD: u64 = 4;
 
 /// How far the round is.
 #[derive(Debug, Default)]
@@ -106,23 +98,26 @@ impl<D: VirtioDevice> VirtioPci<D> {
     }
 
     fn run_round(&mut self, index: usize) -> Result<(), RingError> {
-        let Some(ring) = &self.queues[index].ring else {
+        let features = self.features();
+        let queue = &mut self.queues[index];
+        let Some((ring, registers)) = queue.open(&self.memory, features)? else {
             self.remote.reset();
             return Ok(());
         };
-        let areas = ring.areas();
-        let needed = Needed::of(&self.memory, &areas, &self.remote);
+        let ahead = ring.look_ahead(registers, features);
+        let needed = Needed::of(&self.memory, &ahead, &self.remote);
         if !needed.read.is_empty() {
             self.remote.begin(Direction::Fetch, needed.read);
             return Ok(());
         }
         let did = self.do_one(index)?;
-        self.settle(index, did, &areas, needed.write);
+        let written = needed.write.into_iter().chain(ahead.answer(did));
+        self.settle(index, did, written.collect());
         Ok(())
     }
 
-    /// Decides what comes after a turn.
-    fn settle(&mut self, index: usize, did: bool, areas: &Areas, buffers: Vec<Range>) {
+    /// Decides what comes after a turn that wrote to `written`.
+    fn settle(&mut self, index: usize, did: bool, mut written: Vec<Range>) {
         let queue = &mut self.queues[index];
         let was_last_look = std::mem::replace(&mut queue.is_last_look, !did);
         if did || !was_last_look {
@@ -130,17 +125,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
         } else {
             queue.is_last_look = false;
         }
-        let used = areas.used();
-        let rest = Range {
-            address: used.address + USED_HEAD,
-            length: used.length - USED_HEAD,
-        };
-        let head = Range {
-            address: used.address,
-            length: USED_HEAD,
-        };
         let vector = did.then_some(queue.vector);
-        let mut written: Vec<Range> = buffers.into_iter().chain([rest, head]).collect();
         written.retain(|range| self.remote.is_copy(range));
         self.remote.reset();
         self.remote.vector = vector;
@@ -185,26 +170,18 @@ struct Needed {
     read: Vec<Range>,
     /// To be written, once all is fetched.
     write: Vec<Range>,
-    /// No request has more descriptors than the queue.
-    most: u64,
 }
 
 impl Needed {
-    /// Looks as far ahead as what was fetched lets it. Of what is wrong it makes nothing: the turn will
-    /// find it.
-    fn of(memory: &GuestMemoryMmap, areas: &Areas, remote: &Remote) -> Self {
-        let mut needed = Self {
-            most: areas.descriptors().length / DESCRIPTOR,
-            ..Self::default()
-        };
-        needed.read(areas.driver(), remote);
-        // The driver fills descriptors before it makes them available: older ones would be those
-        // of another request.
+    /// Looks as far ahead as what was fetched lets it.
+    fn of(memory: &GuestMemoryMmap, ahead: &Lookahead, remote: &Remote) -> Self {
+        let mut needed = Self::default();
+        needed.read(ahead.announcement(), remote);
         if needed.read.is_empty() {
-            needed.read(areas.descriptors(), remote);
+            needed.read(ahead.descriptors(), remote);
         }
         if needed.read.is_empty() {
-            needed.follow(memory, areas, remote);
+            needed.follow(memory, ahead, remote);
         }
         needed
     }
@@ -216,71 +193,24 @@ impl Needed {
     }
 
     /// The next request's buffers.
-    fn follow(&mut self, memory: &GuestMemoryMmap, areas: &Areas, remote: &Remote) {
-        let Some(head) = areas.next_head(memory) else {
-            return;
-        };
-        let table = areas.descriptors();
-        match Descriptor::read(memory, &table, head) {
-            Some(first) if first.flags & INDIRECT != 0 => {
-                let indirect = first.range();
-                self.read(indirect, remote);
-                if self.read.is_empty() {
-                    self.walk(memory, &indirect, 0, remote);
-                }
+    fn follow(&mut self, memory: &GuestMemoryMmap, ahead: &Lookahead, remote: &Remote) {
+        for piece in ahead.pieces(memory, None) {
+            if !piece.is_table {
+                self.take(&piece, remote);
+                continue;
             }
-            _ => self.walk(memory, &table, head, remote),
-        }
-    }
-
-    fn walk(&mut self, memory: &GuestMemoryMmap, table: &Range, head: u16, remote: &Remote) {
-        let mut next = Some(head);
-        for _ in 0..self.most {
-            let Some(found) = next.and_then(|at| Descriptor::read(memory, table, at)) else {
-                return;
-            };
-            if found.flags & WRITE != 0 {
-                self.write.push(found.range());
-            } else {
-                self.read(found.range(), remote);
+            self.read(piece.range, remote);
+            if self.read.is_empty() {
+                let entries = ahead.pieces(memory, Some(piece.range));
+                entries.for_each(|entry| self.take(&entry, remote));
             }
-            next = (found.flags & NEXT != 0).then_some(found.next);
         }
     }
-}
 
-struct Descriptor {
-    address: u64,
-    length: u32,
-    flags: u16,
-    next: u16,
-}
-
-impl Descriptor {
-    fn read(memory: &GuestMemoryMmap, table: &Range, index: u16) -> Option<Self> {
-        let at = u64::from(index) * DESCRIPTOR;
-        if at + DESCRIPTOR > table.length {
-            return None;
-        }
-        let address = table.address.checked_add(at)?;
-        let [low, high]: [u64; 2] = [
-            memory.read_obj(GuestAddress(address)).ok()?,
-            memory
-                .read_obj(GuestAddress(address.checked_add(8)?))
-                .ok()?,
-        ];
-        Some(Self {
-            address: low,
-            length: high as u32,
-            flags: (high >> 32) as u16,
-            next: (high >> 48) as u16,
-        })
-    }
-
-    fn range(&self) -> Range {
-        Range {
-            address: self.address,
-            length: self.length.into(),
+    fn take(&mut self, piece: &Piece, remote: &Remote) {
+        match piece.is_writable {
+            true => self.write.push(piece.range),
+            false => self.read(piece.range, remote),
         }
     }
 }

@@ -4,8 +4,11 @@ use vm_memory::{Bytes, GuestAddress};
 
 use crate::chain::{BadChain, Chain};
 use crate::pci::bar;
+use crate::virtio_device::OPTIONAL_FEATURES;
 
 use super::*;
+
+mod remote;
 
 const MEMORY_SIZE: usize = 0x10000;
 const DESCRIPTORS: u64 = 0x1000;
@@ -40,7 +43,7 @@ impl VirtioDevice for Dot {
     }
 
     fn features(&self) -> u64 {
-        1 << 3
+        1 << 3 | OPTIONAL_FEATURES.bits()
     }
 
     fn queue_sizes(&self) -> &[u16] {
@@ -114,7 +117,12 @@ impl Rig {
     }
 
     fn start(&mut self) {
-        self.accept(1 << VIRTIO_F_VERSION_1);
+        self.start_with(Features::default());
+    }
+
+    /// With these features beside `VIRTIO_F_VERSION_1`.
+    fn start_with(&mut self, features: Features) {
+        self.accept(features.with(Features::VERSION_1).bits());
         self.word(CONFIG_VECTOR, 0);
         self.word(QUEUE_SELECT, 0);
         self.word(QUEUE_VECTOR, 1);
@@ -225,7 +233,7 @@ fn memory_that_is_gone_makes_the_device_demand_a_reset() {
 #[test]
 fn a_ring_outside_memory_is_not_enabled() {
     let mut rig = Rig::new();
-    rig.accept(1 << VIRTIO_F_VERSION_1);
+    rig.accept(Features::VERSION_1.bits());
     rig.set_up_queue([DESCRIPTORS, DRIVER_AREA, 1 << 40]);
     assert_eq!(rig.device.read(QUEUE_ENABLE, Width::Word), 0);
     assert_ne!(rig.status() & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
@@ -234,9 +242,9 @@ fn a_ring_outside_memory_is_not_enabled() {
 #[test]
 fn features_are_agreed_on_or_not() {
     for (features, status) in [
-        (1 << VIRTIO_F_VERSION_1 | 1 << 3, 11),
+        (Features::VERSION_1.bits() | 1 << 3, 11),
         (1 << 3, 3),
-        (1 << VIRTIO_F_VERSION_1 | 1 << 5, 3),
+        (Features::VERSION_1.bits() | 1 << 5, 3),
     ] {
         let mut rig = Rig::new();
         rig.accept(features);

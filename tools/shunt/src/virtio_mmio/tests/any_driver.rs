@@ -75,11 +75,16 @@ proptest! {
     #[test]
     fn nothing_a_driver_does_breaks_the_device(
         started in any::<bool>(),
+        is_packed in any::<bool>(),
         events in prop::collection::vec(any_event(), 1..80),
     ) {
         let mut rig = Rig::new();
         if started {
-            rig.start(1 << VIRTIO_RING_F_EVENT_IDX);
+            let ring = match is_packed {
+                true => Features::RING_PACKED,
+                false => Features::default(),
+            };
+            rig.start(ring.with(Features::EVENT_IDX).bits());
             rig.question();
         }
         for event in &events {

@@ -14,7 +14,7 @@ fn a_write_has_its_effect_when_it_returns() {
         (
             VIRTIO_MMIO_DEVICE_FEATURES_SEL,
             VIRTIO_MMIO_DEVICE_FEATURES,
-            [(1, 1), (2, 0), (0, 1 << 28 | 1 << 29 | 1 << 3)],
+            [(1, UPPER_FEATURES), (2, 0), (0, 1 << 28 | 1 << 29 | 1 << 3)],
         ),
         (
             VIRTIO_MMIO_QUEUE_SEL,
@@ -162,5 +162,5 @@ fn a_selection_that_was_cut_off_is_published_by_the_next_process() {
     assert_eq!(rig.shadow(VIRTIO_MMIO_QUEUE_NUM_MAX), u32::from(MAX_SIZE));
     let rig = rig.restarted();
     assert_eq!(rig.shadow(VIRTIO_MMIO_QUEUE_NUM_MAX), 4);
-    assert_eq!(rig.shadow(VIRTIO_MMIO_DEVICE_FEATURES), 1);
+    assert_eq!(rig.shadow(VIRTIO_MMIO_DEVICE_FEATURES), UPPER_FEATURES);
 }

@@ -8,6 +8,7 @@ use vm_memory::{Bytes, GuestAddress};
 use crate::chain::{BadChain, Chain};
 use crate::counters::Counters;
 use crate::device::Device;
+use crate::virtio_device::OPTIONAL_FEATURES;
 use crate::virtio_mmio::*;
 use crate::Width;
 
@@ -25,6 +26,9 @@ pub(super) const INDIRECT: u16 = 4;
 pub(super) const STARTED: u32 = 15;
 pub(super) const NEEDS_RESET: u32 = VIRTIO_CONFIG_S_NEEDS_RESET;
 
+/// Features from bit 32 on: `VIRTIO_F_VERSION_1`, and what the device leaves to choose.
+pub(super) const UPPER_FEATURES: u32 = 1 | 1 << 2 | 1 << 3 | 1 << 6;
+
 /// Its answer is its question; the configuration space is eight bytes to write.
 #[derive(Debug, Default)]
 pub(super) struct Echo {
@@ -39,7 +43,7 @@ impl VirtioDevice for Echo {
     }
 
     fn features(&self) -> u64 {
-        1 << 3
+        1 << 3 | OPTIONAL_FEATURES.bits()
     }
 
     fn queue_sizes(&self) -> &[u16] {
@@ -142,7 +146,7 @@ impl Rig {
     }
 
     pub(super) fn start(&mut self, features: u64) {
-        self.accept_features(1 << VIRTIO_F_VERSION_1 | features);
+        self.accept_features(Features::VERSION_1.bits() | features);
         self.set_up_queue(MAX_SIZE.into(), [DESCRIPTORS, DRIVER_AREA, DEVICE_AREA]);
         self.write(VIRTIO_MMIO_STATUS, STARTED);
         assert_eq!(self.status(), STARTED);
