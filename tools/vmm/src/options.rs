@@ -26,7 +26,7 @@ Disks:
   ioregion  a device process, which gets each access from KVM; needs ioregion.ko
 
   A device process (shunt-blk) connects to the Unix socket at PATH. The VMM says on stderr when
-  it listens there; the guest waits at its first access until a process has connected. When a
+  it listens there, and when a process has connected; the guest waits at its first access until a process has connected. When a
   process dies, the guest waits for the next one at the same socket, and notices nothing.
 
   tier      a choice for channel, reads and rules, each of which may be given beside it:

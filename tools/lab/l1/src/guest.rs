@@ -97,6 +97,11 @@ pub(crate) fn is_listening(line: &str) -> bool {
     line.contains("listening for a device process")
 }
 
+/// Whether this line of the VMM says that a device process serves it.
+pub(crate) fn is_connected(line: &str) -> bool {
+    line.contains("a device process has connected")
+}
+
 /// The processes that serve one guest's disk, one at a time.
 pub(crate) struct Devices {
     image: PathBuf,

@@ -3,6 +3,7 @@
 //! Boots a guest for each scenario, kills its device process where the scenario
 //! says so, and checks what is left.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -87,6 +88,10 @@ struct Attempt<'a> {
     devices: Devices,
     /// The kills that are yet to come.
     kills: &'a [Kill],
+    /// Device processes that serve the VMM, or did.
+    connected: u32,
+    /// Where the guest has come to.
+    stages: HashSet<String>,
     /// What the VMM said last: the reason, should it fail.
     last_words: String,
     report: Report,
@@ -98,6 +103,8 @@ impl<'a> Attempt<'a> {
             scenario,
             devices: Devices::new(scenario, place)?,
             kills: scenario.kills,
+            connected: 0,
+            stages: HashSet::new(),
             last_words: String::new(),
             report: Report {
                 scenario: scenario.name.to_owned(),
@@ -190,6 +197,10 @@ impl<'a> Attempt<'a> {
                     if self.scenario.is_remote() && guest::is_listening(&line) {
                         self.report.device_uid = Some(self.devices.start()?);
                     }
+                    if guest::is_connected(&line) {
+                        self.connected += 1;
+                        self.kill_if_due()?;
+                    }
                     self.last_words = line;
                 }
             }
@@ -197,16 +208,25 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
+    /// A device process dies in its work: not before it is connected, even if the guest, which
+    /// does not need it all the time, has come further by then.
+    fn kill_if_due(&mut self) -> Result<()> {
+        let [next, later @ ..] = self.kills else {
+            return Ok(());
+        };
+        if self.stages.contains(next.stage) && self.connected == self.devices.started {
+            let doing = self.devices.replace(next.crossing)?;
+            self.report.kills.push(format!("{}: {doing}", next.stage));
+            self.kills = later;
+        }
+        Ok(())
+    }
+
     fn guest_says(&mut self, message: &str) -> Result<()> {
         match message.split_once(' ').unwrap_or((message, "")) {
             ("progress", stage) => {
-                if let [next, later @ ..] = self.kills {
-                    if next.stage == stage {
-                        let doing = self.devices.replace(next.crossing)?;
-                        self.report.kills.push(format!("{stage}: {doing}"));
-                        self.kills = later;
-                    }
-                }
+                self.stages.insert(stage.to_owned());
+                self.kill_if_due()?;
             }
             ("report", json) => {
                 let report: GuestReport =

@@ -96,6 +96,7 @@ impl Served {
             by_kvm.set(kvm_end, &self.state, &self.events)?;
         }
         self.processes.fetch_add(1, Ordering::SeqCst);
+        eprintln!("shunt-vmm: a device process has connected");
         Ok(Some(process))
     }
 }
