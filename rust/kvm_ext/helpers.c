@@ -32,10 +32,9 @@ static_assert(offsetof(struct kvm_ext_ops, vcpu_try_io) == 48);
 static_assert(offsetof(struct kvm_ext_ops, vcpu_io) == 56);
 static_assert(offsetof(struct kvm_ext_ops, vcpu_destroy) == 64);
 
-static_assert(sizeof(struct shunt_vcpu) == 32);
+static_assert(sizeof(struct shunt_vcpu) == 24);
 static_assert(offsetof(struct shunt_vcpu, vm_data) == 8);
-static_assert(offsetof(struct shunt_vcpu, vcpu_data) == 16);
-static_assert(offsetof(struct shunt_vcpu, index) == 24);
+static_assert(offsetof(struct shunt_vcpu, index) == 16);
 
 /* The part of kvm_run's union that describes an I/O exit, and what follows it. */
 #define EXIT_TAIL_OFFSET	(offsetof(struct kvm_run, mmio) + 32)
@@ -67,7 +66,6 @@ struct shunt_vcpu shunt_vcpu(struct kvm_vcpu *vcpu)
 	return (struct shunt_vcpu) {
 		.kvm = vcpu->kvm,
 		.vm_data = vcpu->kvm->ext.data,
-		.vcpu_data = vcpu->ext.data,
 		.index = vcpu->vcpu_idx,
 	};
 }

@@ -14,11 +14,10 @@ struct kvm;
 struct kvm_vcpu;
 struct shunt_changes;
 
-/* What a call for a vCPU needs of it, in one look. */
+/* What calls for a vCPU need of it. */
 struct shunt_vcpu {
 	struct kvm *kvm;
 	void *vm_data;
-	void *vcpu_data;
 	u32 index;
 };
 

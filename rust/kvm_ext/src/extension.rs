@@ -8,7 +8,8 @@ use crate::{
     published::{
         Kvm,
         ReadSide, //
-    }, //
+    },
+    vcpu::VcpuData, //
 };
 use core::{
     marker::PhantomData,
@@ -243,19 +244,18 @@ unsafe extern "C" fn vcpu_try_io<E: Extension>(
     vcpu: *mut ffi::KvmVcpu,
     io: *const ffi::KvmExtIo,
 ) -> bool {
-    // SAFETY: The vCPU is valid.
-    let view = unsafe { ffi::shunt_vcpu(vcpu) };
-    // SAFETY: The vCPU is loaded by this thread; its VM is attached and outlives it.
-    let vm = unsafe { vm_of::<E>(view.vm_data) };
-    // SAFETY: KVM calls this with `srcu` held.
-    let side = unsafe { ReadSide::new(view.kvm) };
-    // SAFETY: As above, and this function is only called with the mutex of the vCPU held.
-    let Ok(state) = (unsafe { vcpu_state::<E>(vcpu, view.vcpu_data) }) else {
+    // SAFETY: The vCPU is valid, its VM attached, and this function only called with its mutex
+    // held.
+    let Ok(data) = (unsafe { VcpuData::<E::Vcpu>::of(vcpu) }) else {
         return false;
     };
+    // SAFETY: The vCPU is loaded by this thread; its VM is attached and outlives it.
+    let vm = unsafe { vm_of::<E>(data.vm_data) };
+    // SAFETY: KVM calls this with `srcu` held.
+    let side = unsafe { ReadSide::new(data.kvm) };
     // SAFETY: These are the arguments of this call, and `io` is valid during it.
-    let mut io = unsafe { Io::new(vcpu, view.index, &*io, false) };
-    E::try_io(vm, state, &mut io, &side)
+    let mut io = unsafe { Io::new(vcpu, data.index, &*io, false) };
+    E::try_io(vm, &mut data.state, &mut io, &side)
 }
 
 /// # Safety
@@ -266,48 +266,27 @@ unsafe extern "C" fn vcpu_io<E: Extension>(
     io: *const ffi::KvmExtIo,
     may_wait: bool,
 ) -> c_int {
-    // SAFETY: The vCPU is valid.
-    let view = unsafe { ffi::shunt_vcpu(vcpu) };
-    // SAFETY: The vCPU is loaded by this thread; its VM is attached and outlives it.
-    let vm = unsafe { vm_of::<E>(view.vm_data) };
-    // SAFETY: As above, and this function is only called with the mutex of the vCPU held.
-    let state = match unsafe { vcpu_state::<E>(vcpu, view.vcpu_data) } {
-        Ok(state) => state,
+    // SAFETY: The vCPU is valid, its VM attached, and this function only called with its mutex
+    // held.
+    let data = match unsafe { VcpuData::<E::Vcpu>::of(vcpu) } {
+        Ok(data) => data,
         Err(e) => return e.to_errno(),
     };
+    // SAFETY: The vCPU is loaded by this thread; its VM is attached and outlives it.
+    let vm = unsafe { vm_of::<E>(data.vm_data) };
     // SAFETY: These are the arguments of this call, and `io` is valid during it.
-    let mut io = unsafe { Io::new(vcpu, view.index, &*io, may_wait) };
-    match E::handle_io(vm, state, &mut io) {
+    let mut io = unsafe { Io::new(vcpu, data.index, &*io, may_wait) };
+    match E::handle_io(vm, &mut data.state, &mut io) {
         IoOutcome::Completed => 1,
         IoOutcome::ToUserspace => 0,
         IoOutcome::Interrupted => EINTR.to_errno(),
     }
 }
 
-/// The state of a vCPU, made when it is first asked for.
-///
-/// # Safety
-///
-/// `vcpu` must be valid, its mutex held during `'a`, and `data` what it has.
-#[inline]
-unsafe fn vcpu_state<'a, E: Extension>(
-    vcpu: *mut ffi::KvmVcpu,
-    mut data: *mut c_void,
-) -> Result<&'a mut E::Vcpu> {
-    if data.is_null() {
-        data = KBox::into_raw(KBox::new(E::Vcpu::default(), GFP_KERNEL_ACCOUNT)?).cast();
-        // SAFETY: The vCPU is valid, and its mutex keeps others away.
-        unsafe { ffi::shunt_set_vcpu_data(vcpu, data) };
-    }
-    // SAFETY: It came from a `KBox` of this type; the mutex makes this the only reference, and
-    // `vcpu_destroy`, which frees it, comes after the last call with the mutex held.
-    Ok(unsafe { &mut *data.cast::<E::Vcpu>() })
-}
-
 /// # Safety
 ///
 /// As `kvm_ext_ops.vcpu_destroy`; only KVM calls it.
 unsafe extern "C" fn vcpu_destroy<E: Extension>(vcpu: *mut ffi::KvmVcpu) {
-    // SAFETY: KVM calls this once, with the data that `vcpu_state` stored, as its last user.
-    drop(unsafe { KBox::from_raw(ffi::shunt_vcpu_data(vcpu).cast::<E::Vcpu>()) });
+    // SAFETY: KVM calls this once, for a vCPU with data, as its last user.
+    unsafe { VcpuData::<E::Vcpu>::free(vcpu) };
 }

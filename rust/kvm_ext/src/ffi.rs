@@ -71,7 +71,6 @@ pub(crate) struct KvmExtIo {
 pub(crate) struct ShuntVcpu {
     pub(crate) kvm: *mut Kvm,
     pub(crate) vm_data: *mut c_void,
-    pub(crate) vcpu_data: *mut c_void,
     pub(crate) index: u32,
 }
 
@@ -97,10 +96,9 @@ const _: () = {
     assert!(offset_of!(KvmExtIo, is_pio) == 24);
     assert!(offset_of!(KvmExtIo, is_write) == 25);
     assert!(offset_of!(KvmExtIo, resumed) == 26);
-    assert!(size_of::<ShuntVcpu>() == 32);
+    assert!(size_of::<ShuntVcpu>() == 24);
     assert!(offset_of!(ShuntVcpu, vm_data) == 8);
-    assert!(offset_of!(ShuntVcpu, vcpu_data) == 16);
-    assert!(offset_of!(ShuntVcpu, index) == 24);
+    assert!(offset_of!(ShuntVcpu, index) == 16);
     assert!(size_of::<KvmExtOps>() == 72);
     assert!(offset_of!(KvmExtOps, check_extension) == 8);
     assert!(offset_of!(KvmExtOps, owns_ioctl) == 16);

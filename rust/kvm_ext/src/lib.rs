@@ -34,6 +34,7 @@ mod published;
 mod registers;
 mod shared_ring;
 pub mod trace;
+mod vcpu;
 
 pub use changes::Changes;
 pub use deadline::Deadline;
