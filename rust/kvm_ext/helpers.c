@@ -187,15 +187,7 @@ u64 shunt_deadline(u32 ms)
 	return get_jiffies_64() + msecs_to_jiffies(ms) + 1;
 }
 
-/*
- * The scheduler's clock and the kernel's cost a hundred instructions each where
- * the TSC is not known to be stable, in a nested host for one.
- */
-u64 shunt_cycles(void)
-{
-	return rdtsc();
-}
-
+/* Cycles of the time-stamp counter. */
 u64 shunt_cycles_to_ns(u64 cycles)
 {
 	return mul_u64_u32_div(cycles, USEC_PER_SEC, max(tsc_khz, 1));

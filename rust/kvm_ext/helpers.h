@@ -44,7 +44,6 @@ int shunt_wait(struct shunt_changes *changes, u32 seen, struct file *file, bool 
 	       u64 deadline);
 
 u64 shunt_deadline(u32 ms);
-u64 shunt_cycles(void);
 u64 shunt_cycles_to_ns(u64 cycles);
 bool shunt_is_over(u64 deadline);
 

@@ -128,7 +128,6 @@ extern "C" {
 
     pub(crate) fn shunt_synchronize(kvm: *mut Kvm);
     pub(crate) fn shunt_deadline(ms: u32) -> u64;
-    pub(crate) fn shunt_cycles() -> u64;
     pub(crate) fn shunt_cycles_to_ns(cycles: u64) -> u64;
     pub(crate) fn shunt_is_over(deadline: u64) -> bool;
 

@@ -102,8 +102,10 @@ impl<T> Published<T> {
     /// The value, as long as the section lasts. `None` if it is that of another VM.
     #[inline]
     pub fn read<'a>(&'a self, side: &'a ReadSide<'_>) -> Option<&'a T> {
-        // SAFETY: By the type invariants, the value is not freed before the section ends.
-        (side.kvm == self.kvm).then(|| unsafe { &*self.current.load(Acquire) })
+        // SAFETY: The word is there. A volatile access of it is READ_ONCE, which with the address
+        // dependency that follows is srcu_dereference(). By the type invariants, the value is not
+        // freed before the section ends.
+        (side.kvm == self.kvm).then(|| unsafe { &*self.current.as_ptr().read_volatile() })
     }
 
     /// Replaces the value, and returns when nobody reads the one before. Sleeps.
