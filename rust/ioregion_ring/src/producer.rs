@@ -62,7 +62,7 @@ impl Producer {
     /// # Errors
     ///
     /// [`Refused`]; the ring is as before.
-    #[inline]
+    #[inline(always)]
     pub fn post<M: Memory>(&mut self, own: &M, device: &M, access: &Access) -> Result<(), Refused> {
         if self.is_full() {
             self.look(device)?;

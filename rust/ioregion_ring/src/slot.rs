@@ -47,7 +47,7 @@ const fn stamp(position: u64) -> u64 {
 }
 
 /// Stores all words but the stamp, then the stamp of `position`.
-#[inline]
+#[inline(always)]
 pub(crate) fn publish<M: Memory>(memory: &M, at: usize, position: u64, access: &Access) {
     let Command {
         operation,
