@@ -144,7 +144,7 @@ fn attempt_whole(entry: &Entry, patience: &mut Patience, io: &mut Io<'_>) -> Att
         return Attempt::Complete;
     };
     let course = Course::sent(region, io);
-    match ring.answer_to(&posted, patience) {
+    match ring.answer_to(&posted, io.vcpu_index(), patience) {
         Some(data) => {
             piece.store(io, 0, data);
             course.completed(region, io, patience);
@@ -157,7 +157,9 @@ fn attempt_whole(entry: &Entry, patience: &mut Patience, io: &mut Io<'_>) -> Att
     }
 }
 
-/// Handles an access at an exit.
+/// Handles an access at an exit. What it does for a sent one is one function for the compiler, down
+/// to the sleep: calls would cost as much as the rest.
+#[inline]
 pub(crate) fn handle(vm: &Vm, vcpu: &mut Vcpu, io: &mut Io<'_>) -> IoOutcome {
     let Vcpu { prior, patience } = vcpu;
     if !prior.has_begun(io) {
@@ -315,6 +317,7 @@ impl Access {
         self.region().piece(io, self.done)
     }
 
+    #[inline]
     fn advance(
         &mut self,
         io: &mut Io<'_>,
@@ -375,6 +378,7 @@ impl Access {
         Ok(())
     }
 
+    #[inline]
     fn receive(
         &mut self,
         sent: Sent,

@@ -42,7 +42,11 @@ pub(crate) enum Stop {
 #[derive(Clone, Copy)]
 pub(crate) enum Ticket {
     Reply(replies::Ticket),
-    Completion { vcpu: usize, request: u64 },
+    Completion {
+        request: u64,
+        /// The changes of the channel that were known when the command was sent.
+        seen: u32,
+    },
 }
 
 /// The vCPU that makes an access.
@@ -112,6 +116,7 @@ impl Channel {
     }
 
     /// Receives the answer for a ticket of this channel.
+    #[inline(always)]
     pub(crate) fn receive(
         &self,
         region: &Region,
@@ -122,8 +127,8 @@ impl Channel {
             (Self::Frames { order, .. }, Ticket::Reply(ticket)) => {
                 order.receive(region, ticket, caller)
             }
-            (Self::Ring(ring), Ticket::Completion { vcpu, request }) => {
-                ring.receive(region, vcpu, request, caller)
+            (Self::Ring(ring), Ticket::Completion { request, seen }) => {
+                ring.receive(region, request, seen, caller)
             }
             _ => Err(Stop::Failed(EINVAL)),
         }

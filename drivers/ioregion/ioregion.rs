@@ -110,6 +110,7 @@ impl Extension for IoRegion {
         access::attempt(&vm, vcpu, io, side)
     }
 
+    #[inline]
     fn handle_io(vm: Pin<&Vm>, vcpu: &mut Self::Vcpu, io: &mut Io<'_>) -> IoOutcome {
         access::handle(&vm, vcpu, io)
     }

@@ -57,17 +57,13 @@ impl Patience {
     /// many nanoseconds, if it waited.
     #[inline(always)]
     pub(crate) fn end(&mut self) -> Option<(How, u64)> {
-        self.began.map(|began| self.end_wait(began))
-    }
-
-    #[cold]
-    fn end_wait(&mut self, began: Moment) -> (How, u64) {
+        let began = self.began?;
         let how = match self.slept {
             true => How::Slept,
             false => How::Spun,
         };
         (self.began, self.slept) = (None, false);
-        (how, began.elapsed_ns())
+        Some((how, began.elapsed_ns()))
     }
 }
 
@@ -168,7 +164,7 @@ fn ended(region: &Region, io: &Io<'_>, kind: Kind, how: How) {
     trace::complete(|| complete_event(region, io, kind, how, 0, None));
 }
 
-#[cold]
+#[inline(always)]
 fn waited(region: &Region, io: &Io<'_>, kind: Kind, how: How, ns: u64) {
     region.counters().count(kind, how);
     region.counters().count_wait(ns);

@@ -36,10 +36,6 @@ use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
         SpinLock, //
     },
@@ -55,21 +51,22 @@ pub(crate) struct RingChannel {
     shared: SharedRing,
     #[pin]
     state: SpinLock<State>,
-    /// The device does not keep to the protocol; nothing is sent or received any more.
-    broken: Atomic<bool>,
 }
 
 struct State {
     producer: Producer,
     /// The last request of each vCPU.
     requests: KVec<u64>,
+    /// The device does not keep to the protocol; nothing is sent or received any more.
+    broken: bool,
 }
 
 /// A command that is in the ring.
 pub(crate) struct Posted {
-    vcpu: usize,
     /// 0 if no answer is to come.
     request: u64,
+    /// The changes that were known when it was put there.
+    seen: u32,
     device_slept: bool,
 }
 
@@ -77,8 +74,8 @@ impl Posted {
     /// For the answer, if one is to come.
     #[inline]
     pub(crate) fn ticket(&self) -> Option<Ticket> {
-        let Self { vcpu, request, .. } = *self;
-        (request != 0).then_some(Ticket::Completion { vcpu, request })
+        let Self { request, seen, .. } = *self;
+        (request != 0).then_some(Ticket::Completion { request, seen })
     }
 }
 
@@ -105,8 +102,8 @@ impl RingChannel {
             state <- new_spinlock!(State {
                 producer,
                 requests,
+                broken: false,
             }),
-            broken: Atomic::new(false),
         });
         Arc::pin_init(channel, GFP_KERNEL_ACCOUNT)
     }
@@ -158,33 +155,47 @@ impl RingChannel {
         }
     }
 
+    /// Receives the answer to a request. As long as there are no other changes than `seen`,
+    /// nothing stands against it.
+    #[inline(always)]
     pub(super) fn receive(
         &self,
         region: &Region,
-        vcpu: usize,
         request: u64,
+        mut seen: u32,
         caller: &mut Caller<'_>,
     ) -> Result<Reply, Stop> {
+        let vcpu = caller.index;
+        let mut answer = self.answer_at_once(vcpu, request, caller.patience);
         loop {
-            let seen = self.shared.changes();
-            if let Some(data) = self.answer_at_once(vcpu, request, caller.patience) {
+            if let Some(data) = answer {
                 return Ok(Reply { data });
             }
-            self.check(region).map_err(Stop::Failed)?;
+            let changes = self.shared.changes();
+            if changes != seen {
+                self.check(region, &self.state.lock())
+                    .map_err(Stop::Failed)?;
+                seen = changes;
+            }
             caller.check_may_wait()?;
             caller.patience.spin.had_to_sleep();
             caller.patience.sleeps();
             let slept = self.shared.sleep(vcpu, request, seen, caller.deadline);
-            slept.map_err(stopped)?;
+            answer = slept.map_err(stopped)?;
         }
     }
 
     /// The answer to what was just posted, if it comes without sleeping.
     #[inline(always)]
-    pub(crate) fn answer_to(&self, posted: &Posted, patience: &mut Patience) -> Option<u64> {
+    pub(crate) fn answer_to(
+        &self,
+        posted: &Posted,
+        vcpu: usize,
+        patience: &mut Patience,
+    ) -> Option<u64> {
         match posted.device_slept {
             true => None,
-            false => self.answer_at_once(posted.vcpu, posted.request, patience),
+            false => self.answer_at_once(vcpu, posted.request, patience),
         }
     }
 
@@ -221,14 +232,14 @@ impl RingChannel {
         vcpu: usize,
     ) -> Result<Posted, NotPosted> {
         let (own, device) = (self.shared.kernel_area(), self.shared.device_area());
-        let request = self.fill(&own, &device, region, command, vcpu)?;
+        let (request, seen) = self.fill(&own, &device, region, command, vcpu)?;
         let device_slept = Producer::must_wake(&own, &device);
         if device_slept {
             self.shared.wake_device();
         }
         Ok(Posted {
-            vcpu,
             request,
+            seen,
             device_slept,
         })
     }
@@ -241,10 +252,11 @@ impl RingChannel {
         region: &Region,
         command: &Command,
         vcpu: usize,
-    ) -> Result<u64, NotPosted> {
+    ) -> Result<(u64, u32), NotPosted> {
         let mut state = self.state.lock();
         let state = &mut *state;
-        self.check(region).map_err(NotPosted::Failed)?;
+        let seen = self.shared.changes();
+        self.check(region, state).map_err(NotPosted::Failed)?;
         let last = state
             .requests
             .get_mut(vcpu)
@@ -262,7 +274,7 @@ impl RingChannel {
             Ok(()) => {}
             Err(Refused::Full) => return Err(NotPosted::Full),
             Err(Refused::Broken { .. }) => {
-                self.broken.store(true, Relaxed);
+                state.broken = true;
                 self.shared.announce();
                 return Err(NotPosted::Failed(EPROTO));
             }
@@ -270,22 +282,22 @@ impl RingChannel {
         if command.expects_reply {
             *last = request;
         }
-        Ok(request)
+        Ok((request, seen))
     }
 
-    /// With the lock held, this is exact; without, what changes later is announced.
+    /// Whether commands of the region may go into the ring. When they no longer may, that is
+    /// announced.
     #[inline(always)]
-    fn check(&self, region: &Region) -> Result {
-        let is_broken = self.broken.load(Relaxed);
-        match region.is_removed() || is_broken || self.shared.device_is_gone() {
+    fn check(&self, region: &Region, state: &State) -> Result {
+        match region.is_removed() || state.broken || self.shared.device_is_gone() {
             false => Ok(()),
-            true => Err(self.why_not(region)),
+            true => Err(Self::why_not(region, state)),
         }
     }
 
     #[cold]
-    fn why_not(&self, region: &Region) -> Error {
-        match (region.is_removed(), self.broken.load(Relaxed)) {
+    fn why_not(region: &Region, state: &State) -> Error {
+        match (region.is_removed(), state.broken) {
             (true, _) => ECANCELED,
             (_, true) => EPROTO,
             _ => EPIPE,

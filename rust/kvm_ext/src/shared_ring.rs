@@ -174,12 +174,19 @@ impl SharedRing {
     }
 
     /// Sleeps until a request of a vCPU is answered, or there are other changes than `seen`.
+    /// Yields the answer, if it is that.
     ///
     /// # Errors
     ///
     /// `EINTR`: a signal is pending. `ETIMEDOUT`: the deadline came.
     #[inline]
-    pub fn sleep(&self, vcpu: usize, request: u64, seen: u32, deadline: Deadline) -> Result {
+    pub fn sleep(
+        &self,
+        vcpu: usize,
+        request: u64,
+        seen: u32,
+        deadline: Deadline,
+    ) -> Result<Option<u64>> {
         let vcpu = self.checked(vcpu);
         let line = Layout::completion(vcpu);
         let own = self.kernel_area();
@@ -196,7 +203,10 @@ impl SharedRing {
             )
         };
         completion::wake_up(&own, vcpu);
-        to_result(r)
+        match r {
+            0 => Ok(completion::answer(&self.device_area(), vcpu, request)),
+            _ => Err(Error::from_errno(r)),
+        }
     }
 
     /// Sleeps until there are other changes than `seen`, of which room in the ring is one if it
