@@ -21,6 +21,7 @@
 
 /* rust/ioregion_ring/src/layout.rs has the same numbers. */
 #define LINE		64
+#define ROOM_WANTED_AT	64
 #define CONSUMED_AT	0
 #define WAKE_ME_AT	64
 
@@ -232,6 +233,9 @@ static bool has_access(struct shunt_ring *ring)
 /* The device may have consumed something: whoever found the ring full may try again. */
 static void tell_of_room(struct shunt_ring *ring)
 {
+	/* Hardly ever does anybody want it: that is not worth a call. */
+	if (!READ_ONCE(*word(ring->kernel_area, ROOM_WANTED_AT)))
+		return;
 	if (!shunt_ring_stop_wanting_room(ring->kernel_area, ring->kernel_size))
 		return;
 
