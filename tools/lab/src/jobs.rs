@@ -21,7 +21,7 @@ use l1::scenario::{Report, Scenario, SCENARIOS};
 use crate::boot::boot;
 use crate::images::{self, Images};
 use crate::out::{self, Places};
-use crate::qemu::{self, Accelerator, Console, Machine};
+use crate::qemu::{self, Accelerator, Console, Machine, Program};
 use crate::report;
 
 /// A KVM that works boots L1 in a second or two.
@@ -82,12 +82,12 @@ impl Lab {
         directory: &'a Path,
     ) -> Machine<'a> {
         Machine {
+            qemu: &Program::System,
             images: &self.images,
             job,
             cpus,
             deterministic: false,
             accelerator: self.accelerator,
-            in_turns: false,
             console: Console::File,
             directory,
         }

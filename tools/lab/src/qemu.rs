@@ -2,24 +2,20 @@
 
 //! L0: the one place that knows QEMU's command line.
 
+mod program;
 mod tsc;
+
+pub(crate) use program::{check_version, Program, NO_RECENT};
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use l1::job::{Job, PARAMETER};
 
 use crate::images::Images;
-
-const QEMU: &str = "qemu-system-x86_64";
-
-const TCG_MODEL: &str = "EPYC-v2,+svm,+x2apic,+npt";
-
-/// The first version whose TCG has what L1 needs, x2APIC.
-const OLDEST: u32 = 10;
 
 /// Who executes L1's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,14 +39,13 @@ pub(crate) enum Console {
 
 /// One L1.
 pub(crate) struct Machine<'a> {
+    pub(crate) qemu: &'a Program,
     pub(crate) images: &'a Images,
     pub(crate) job: &'a Job,
     pub(crate) cpus: u32,
     /// One instruction is one nanosecond of its time, and two runs are identical.
     pub(crate) deterministic: bool,
     pub(crate) accelerator: Accelerator,
-    /// TCG emulates all CPUs in one thread, in turns.
-    pub(crate) in_turns: bool,
     pub(crate) console: Console,
     /// Directory of its logs.
     pub(crate) directory: &'a Path,
@@ -79,9 +74,7 @@ impl Machine<'_> {
     ///
     /// Its log cannot be created.
     pub(crate) fn command(&self) -> Result<Command> {
-        // Whatever ends the lab must not leave a QEMU behind.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", QEMU]);
+        let mut command = self.qemu.command();
         let log = self.qemu_log();
         command
             .stderr(File::create(&log).with_context(|| log.display().to_string())?)
@@ -121,10 +114,7 @@ impl Machine<'_> {
         let cpus = self.cpus.to_string();
         let (accelerator, model) = match self.accelerator {
             Accelerator::Kvm => ("kvm", "host"),
-            Accelerator::Tcg | Accelerator::Auto if self.in_turns => {
-                ("tcg,thread=single", TCG_MODEL)
-            }
-            Accelerator::Tcg | Accelerator::Auto => ("tcg", TCG_MODEL),
+            Accelerator::Tcg | Accelerator::Auto => ("tcg", "EPYC-v2,+svm,+x2apic,+npt"),
         };
         ["-accel", accelerator, "-cpu", model, "-smp", &cpus]
             .map(str::to_owned)
@@ -163,41 +153,9 @@ fn file(path: &Path) -> String {
     format!("file:{}", path.display().to_string().replace(',', ",,"))
 }
 
-/// Makes sure that QEMU is there and new enough.
-///
-/// # Errors
-///
-/// It is not.
-pub(crate) fn check_version() -> Result<()> {
-    let output = Command::new(QEMU)
-        .arg("--version")
-        .output()
-        .with_context(|| format!("starting {QEMU}: `make host` installs it"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let version = major(&text).with_context(|| format!("{QEMU} --version says {text:?}"))?;
-    ensure!(
-        version >= OLDEST,
-        "{QEMU} is version {version}, we need {OLDEST} or newer: `make host` installs it"
-    );
-    Ok(())
-}
-
-fn major(version: &str) -> Option<u32> {
-    let number = version.strip_prefix("QEMU emulator version ")?;
-    number.split('.').next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_are_read() {
-        let debian = "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright (c)\n";
-        assert_eq!(major(debian), Some(10));
-        assert_eq!(major("QEMU emulator version 7.2.19\n"), Some(7));
-        assert_eq!(major("qemu: not found"), None);
-    }
 
     #[test]
     fn a_comma_in_a_path_stays_in_it() {

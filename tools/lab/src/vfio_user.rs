@@ -5,7 +5,7 @@
 mod client;
 mod server;
 
-pub(crate) use client::{Client, Guest, Memory, Seen};
+pub(crate) use client::{Guest, Memory, Seen};
 pub(crate) use server::Server;
 
 /// The server's socket, in the directory in which both run: a path from the root may be too long

@@ -15,7 +15,7 @@ use crate::checkout::Checkout;
 use crate::command::logged;
 use crate::kernel::Wish;
 use crate::progress::Step;
-use crate::{check, host, kernel, miri, modules, vfio_user_qemu};
+use crate::{check, host, kernel, miri, modules, recent_qemu};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -81,7 +81,7 @@ pub(crate) fn all(checkout: &Checkout, cache: &Cache, wish: &Wish) -> Result<boo
             miri::tally(checkout, &directory.join("miri.log"))
         }),
         ("lab", &|| {
-            vfio_user_client(checkout, cache);
+            get_recent_qemu(checkout, cache);
             lab(checkout, &directory.join("lab.json"))
         }),
     ];
@@ -160,10 +160,10 @@ fn tally_of_line(line: &str) -> Option<Tally> {
     })
 }
 
-/// What one test of the lab needs, which it skips where it cannot be had.
-fn vfio_user_client(checkout: &Checkout, cache: &Cache) {
-    if let Err(error) = vfio_user_qemu::prepare(checkout, cache) {
-        eprintln!("setup: no QEMU to test vfio-user with: {error:#}");
+/// What some tests of the lab need, which it skips where it cannot be had.
+fn get_recent_qemu(checkout: &Checkout, cache: &Cache) {
+    if let Err(error) = recent_qemu::prepare(checkout, cache) {
+        eprintln!("setup: no QEMU from 10.1 on: {error:#}");
     }
 }
 

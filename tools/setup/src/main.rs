@@ -19,9 +19,9 @@ mod layers;
 mod miri;
 mod modules;
 mod progress;
+mod recent_qemu;
 mod rust_components;
 mod toolchain;
-mod vfio_user_qemu;
 
 use anyhow::Result;
 use cache::Cache;
@@ -48,8 +48,8 @@ enum Action {
     Kernel(kernel::Wish),
     /// Build the out-of-tree modules into out/modules
     Modules,
-    /// Get a QEMU that is a vfio-user client, for the lab's test of it
-    VfioUserQemu,
+    /// Get a QEMU from 10.1 on, for the lab's tests that need one
+    RecentQemu,
     /// Check formatting, lints, the patch series and the layer fences
     Check,
     /// Format the Rust code that Cargo does not know
@@ -85,7 +85,7 @@ fn dispatch(action: Action) -> Result<bool> {
         Action::Host { debug } => host::prepare(&cache, debug).map(|()| true),
         Action::Kernel(wish) => kernel::prepare(&checkout, &cache, &wish).map(|()| true),
         Action::Modules => modules::build(&checkout, &cache).map(|()| true),
-        Action::VfioUserQemu => vfio_user_qemu::prepare(&checkout, &cache).map(|()| true),
+        Action::RecentQemu => recent_qemu::prepare(&checkout, &cache).map(|()| true),
         Action::Check => check::all(&checkout, &cache),
         Action::Format => check::format_kernel_code(&checkout).map(|()| true),
         Action::Miri => miri::all(&checkout),

@@ -11,13 +11,14 @@ use anyhow::{bail, ensure, Context, Result};
 use l1::image;
 use l1::scenario::GuestReport;
 
-use super::test::test;
+use super::test::{skipped, test};
 use super::Lab;
 use crate::klog;
-use crate::ktap::{Test, Verdict};
+use crate::ktap::Test;
 use crate::out;
 use crate::progress::Step;
-use crate::vfio_user::{Client, Guest, Memory, Seen, Server};
+use crate::qemu::{Program, NO_RECENT};
+use crate::vfio_user::{Guest, Memory, Seen, Server};
 
 /// A guest takes ten seconds or so, on a busy machine many times that.
 const LIMIT: Duration = Duration::from_secs(150);
@@ -40,17 +41,14 @@ const PIN: &str = "IO-APIC";
 ///
 /// The directory for results cannot be made.
 pub(crate) fn tests(lab: &Lab) -> Result<Vec<Test>> {
-    let Some(client) = Client::find(&lab.places) else {
-        let name = "vfio-user".to_owned();
-        let reason = "no QEMU 10.1 or newer: `setup vfio-user-qemu` gets one where Debian has it";
-        let verdict = Verdict::Skipped(reason.to_owned());
-        return Ok(vec![Test { name, verdict }]);
+    let Some(qemu) = Program::recent(&lab.places) else {
+        return Ok(vec![skipped("vfio-user", NO_RECENT)]);
     };
     let directory = lab.places.out("test/vfio-user")?.canonicalize()?;
     fs::copy(&lab.images.disk, directory.join(IMAGE)).context("copying L2's disk")?;
     let bench = Bench {
         lab,
-        client,
+        qemu,
         directory,
     };
     let (served, killed) = (bench.served(), bench.killed());
@@ -69,7 +67,7 @@ pub(crate) fn tests(lab: &Lab) -> Result<Vec<Test>> {
 /// Everything that the tests share; the image goes from one to the next.
 struct Bench<'a> {
     lab: &'a Lab,
-    client: Client,
+    qemu: Program,
     directory: PathBuf,
 }
 
@@ -122,8 +120,7 @@ impl Bench<'_> {
     }
 
     fn boot(&self, memory: Memory, words: &str) -> Result<Guest> {
-        self.client
-            .boot(&self.lab.images, &self.directory, memory, words)
+        Guest::boot(&self.qemu, &self.lab.images, &self.directory, memory, words)
     }
 
     /// A guest from its boot to the check of its image.

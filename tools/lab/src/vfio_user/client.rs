@@ -3,8 +3,8 @@
 //! QEMU as a vfio-user client. It has to be 10.1 or newer, which the QEMU that runs L1 need not be.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,23 +15,10 @@ use wait_timeout::ChildExt;
 
 use super::SOCKET;
 use crate::images::Images;
-use crate::out::Places;
-
-const QEMU: &str = "qemu-system-x86_64";
-
-/// Where the libraries of an unpacked QEMU are, below its root.
-const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+use crate::qemu::Program;
 
 /// How long a QEMU may take to end when it is asked to.
 const END: Duration = Duration::from_secs(30);
-
-/// A QEMU that has the device `vfio-user-pci`.
-pub(crate) enum Client {
-    /// The machine's own.
-    System,
-    /// One that `setup vfio-user-qemu` unpacked here, with its libraries.
-    Unpacked(PathBuf),
-}
 
 /// What a guest's memory is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,61 +37,33 @@ pub(crate) enum Seen {
     Qemu(String),
 }
 
-impl Client {
-    /// The machine's own if it will do, else an unpacked one. `None`: there is neither.
-    pub(crate) fn find(places: &Places) -> Option<Self> {
-        let unpacked = places.source("out/qemu-vfio-user").canonicalize().ok();
-        [Some(Self::System), unpacked.map(Self::Unpacked)]
-            .into_iter()
-            .flatten()
-            .find(Self::has_device)
-    }
+/// As for the guests of L1.
+const CMDLINE: &str =
+    "console=ttyS0 loglevel=5 panic=-1 root=/dev/vda rw init=/init shunt.guest=work";
 
-    fn has_device(&self) -> bool {
-        let mut command = self.command();
-        let output = command.args(["-device", "vfio-user-pci,help"]).output();
-        // It ends well, too, when it does not know the device.
-        output.is_ok_and(|output| {
-            String::from_utf8_lossy(&output.stdout).contains("vfio-user-pci options")
-        })
-    }
+/// A QEMU and what it prints. Dropping it kills it.
+pub(crate) struct Guest {
+    child: Child,
+    lines: Receiver<Seen>,
+}
 
-    /// Whatever ends the lab must not leave a QEMU behind.
-    fn command(&self) -> Command {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]);
-        match self {
-            Self::System => command.arg(QEMU),
-            Self::Unpacked(root) => command
-                .env("QEMU_MODULE_DIR", root.join(LIBRARIES).join("qemu"))
-                .arg(root.join(LIBRARIES).join("ld-linux-x86-64.so.2"))
-                .arg("--library-path")
-                .arg(root.join(LIBRARIES))
-                .arg(root.join("usr/bin").join(QEMU))
-                .arg("-L")
-                .arg(root.join("usr/share/qemu"))
-                .arg("-L")
-                .arg(root.join("usr/share/seabios")),
-        };
-        command
-    }
-
+impl Guest {
     /// Boots a guest from the disk at the server's socket in `directory`.
     ///
     /// # Errors
     ///
     /// QEMU cannot be started.
     pub(crate) fn boot(
-        &self,
+        qemu: &Program,
         images: &Images,
         directory: &Path,
         memory: Memory,
         words: &str,
-    ) -> Result<Guest> {
+    ) -> Result<Self> {
         let device =
             format!(r#"{{"driver":"vfio-user-pci","socket":{{"path":"{SOCKET}","type":"unix"}}}}"#);
         let kernel = images.kernel.canonicalize().context("the kernel")?;
-        let mut command = self.command();
+        let mut command = qemu.command();
         if memory == Memory::Shared {
             command
                 .args(["-machine", "memory-backend=ram"])
@@ -124,21 +83,9 @@ impl Client {
             .stderr(Stdio::piped())
             .spawn()
             .context("starting QEMU")?;
-        Guest::follow(child)
+        Self::follow(child)
     }
-}
 
-/// As for the guests of L1.
-const CMDLINE: &str =
-    "console=ttyS0 loglevel=5 panic=-1 root=/dev/vda rw init=/init shunt.guest=work";
-
-/// A QEMU and what it prints. Dropping it kills it.
-pub(crate) struct Guest {
-    child: Child,
-    lines: Receiver<Seen>,
-}
-
-impl Guest {
     fn follow(mut child: Child) -> Result<Self> {
         let console = child.stdout.take().context("no stdout")?;
         let words = child.stderr.take().context("no stderr")?;

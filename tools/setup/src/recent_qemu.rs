@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! A QEMU that is a vfio-user client, which only the lab's test of vfio-user needs.
+//! A QEMU from 10.1 on, for the lab's tests that need one: it is a vfio-user client, and it bears
+//! hostile processes.
 //!
-//! QEMU has that since 10.1. Where the machine's own is older, Debian's is unpacked into the cache
-//! with its libraries and linked into the checkout as `out/qemu-vfio-user`; the machine's own stays
-//! as it is.
+//! Where the machine's own is older, Debian's is unpacked into the cache with its libraries and
+//! linked into the checkout as `out/recent-qemu`; the machine's own stays as it is.
 
 use crate::apt::{find_standalone, upstream};
 use crate::cache::{point_link, remove, Cache};
@@ -31,7 +31,7 @@ pub(crate) fn prepare(checkout: &Checkout, cache: &Cache) -> Result<()> {
     if help.contains("vfio-user-pci options") {
         return Ok(());
     }
-    let link = checkout.path("out/qemu-vfio-user");
+    let link = checkout.path("out/recent-qemu");
     if link.join("usr/bin/qemu-system-x86_64").is_file() {
         return Ok(());
     }
