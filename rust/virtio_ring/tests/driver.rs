@@ -238,3 +238,17 @@ fn what_makes_no_ring_is_named() {
     assert_eq!(try_with(packed, 3, [48, 4, 4], 2), slots);
     assert_eq!(try_with(packed, 3, [48, 4, 4], 3), None);
 }
+
+#[test]
+fn a_buffer_that_the_device_does_not_see_cannot_be_used() {
+    let (mut ring, areas, _) = ring_with_one(Features::VERSION_1);
+    ring.add(&[segment(0, 1)], &[], ()).unwrap();
+    areas.device.store32(4, 1);
+    areas.device.store32(8, 0);
+    areas.device.store16(2, 1);
+    assert_eq!(ring.pop(), Err(Broken::Id(1)));
+    let (mut ring, areas, _) = ring_with_one(Features::RING_PACKED);
+    ring.add(&[segment(0, 1)], &[], ()).unwrap();
+    areas.descriptors.store64(8, 1 << 32 | 0x8080 << 48);
+    assert_eq!(ring.pop(), Err(Broken::Id(1)));
+}

@@ -45,6 +45,7 @@ use virtio_spec::{
 #[derive(Clone, Copy)]
 struct Buffer {
     token: u64,
+    is_published: bool,
     descriptors: u16,
     room: u64,
 }
@@ -55,9 +56,10 @@ struct Driver<'q> {
     settings: Settings,
     ring: Ring<View<'q>, &'q mut [Slot<u64>]>,
     tokens: u64,
-    /// Buffers that it has published and not popped.
+    /// Buffers that were published, and that came back, and the used index as last needed.
     published: u16,
-    added: u16,
+    popped: u16,
+    seen: u16,
     /// What the device has, in no order.
     given: [Option<Buffer>; MAX_SIZE],
     broken: Option<driver::Broken>,
@@ -160,7 +162,8 @@ impl<'q> Driver<'q> {
             ring: ring.map_err(|_| Broken("small settings make a driver's ring"))?,
             tokens: 0,
             published: 0,
-            added: 0,
+            popped: 0,
+            seen: 0,
             given: [None; MAX_SIZE],
             broken: None,
         })
@@ -179,6 +182,7 @@ impl<'q> Driver<'q> {
         let added = self.offer(is_indirect, readable, writable);
         let buffer = Buffer {
             token: self.tokens,
+            is_published: false,
             descriptors: if is_indirect { 1 } else { count as u16 },
             room: bytes(writable),
         };
@@ -188,7 +192,6 @@ impl<'q> Driver<'q> {
         if added.is_none() {
             let place = self.given.iter_mut().find(|place| place.is_none());
             *place.ok_or(Broken("a buffer has a descriptor or more"))? = Some(buffer);
-            self.added += 1;
         }
         Ok(())
     }
@@ -231,12 +234,18 @@ impl<'q> Driver<'q> {
     fn publish(&mut self, seen: &mut Digest) {
         let notification = self.ring.publish();
         seen.see_option(notification.map(|it| it.data().into()));
-        self.published += core::mem::take(&mut self.added);
+        for buffer in self.given.iter_mut().flatten() {
+            self.published += u16::from(!buffer.is_published);
+            buffer.is_published = true;
+        }
     }
 
     fn pop(&mut self, seen: &mut Digest) -> Result<(), Broken> {
         let is_ready = self.ring.is_ready();
+        let lie = self.lie_of_index();
         let popped = self.ring.pop();
+        let is_told = lie.is_none_or(|lie| popped == Err(lie));
+        hold(is_told, "an index that runs ahead is told of")?;
         let known = self.broken.is_none_or(|broken| popped == Err(broken));
         hold(known, "a broken ring stays so")?;
         hold(
@@ -256,17 +265,33 @@ impl<'q> Driver<'q> {
         Ok(())
     }
 
+    /// What is wrong with a split ring's index, if that is looked at and runs ahead.
+    fn lie_of_index(&mut self) -> Option<driver::Broken> {
+        let is_looked_at = self.seen == self.popped && self.broken.is_none();
+        if is_packed(&self.settings) || !is_looked_at {
+            return None;
+        }
+        let (published, before) = (self.published, self.popped);
+        let claimed = self.queue.for_nobody().device.load16(split::INDEX);
+        if claimed.wrapping_sub(before) > published - before {
+            return Some(driver::Broken::Index {
+                claimed,
+                published,
+                before,
+            });
+        }
+        self.seen = claimed;
+        None
+    }
+
     /// Only what was given comes back, and no longer than it is.
     fn take_back(&mut self, token: u64, length: u32) -> Result<(), Broken> {
         let is_it = |place: &&mut Option<Buffer>| place.is_some_and(|it| it.token == token);
         let place = self.given.iter_mut().find(is_it);
         let buffer = place.and_then(Option::take);
         let buffer = buffer.ok_or(Broken("a buffer comes back once"))?;
-        // A packed ring has no index that would tell how many.
-        let published = self.published.checked_sub(1);
-        let is_known = published.is_some() || is_packed(&self.settings);
-        hold(is_known, "no more comes back than was published")?;
-        self.published = published.unwrap_or(0);
+        hold(buffer.is_published, "what comes back was published")?;
+        self.popped += 1;
         hold(
             u64::from(length) <= buffer.room,
             "a length is no more than the room",
@@ -305,7 +330,7 @@ impl<'q> Driver<'q> {
         });
         let is_all = given.iter().all(Option::is_none);
         self.given = [None; MAX_SIZE];
-        (self.added, self.published) = (0, 0);
+        (self.published, self.popped, self.seen) = (0, 0, 0);
         self.broken = None;
         hold(is_right && is_all, "a reset gives back what the device had")
     }

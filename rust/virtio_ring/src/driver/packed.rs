@@ -91,6 +91,8 @@ struct State {
     oldest: u16,
     /// In order: the last one, and the bytes written, of several that were used in one go.
     batch: Option<(u16, u32)>,
+    /// How often the ring was published.
+    publications: u64,
     broken: Option<Broken>,
 }
 
@@ -105,6 +107,7 @@ impl State {
             added: 0,
             oldest: 0,
             batch: None,
+            publications: 0,
             broken: None,
         }
     }
@@ -225,6 +228,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
         let state = &mut self.state;
         let slot = &mut self.slots[usize::from(state.next_free)];
         slot.token = Some(token);
+        slot.batch = state.publications;
         slot.writable = extent.writable;
         slot.count = extent.count;
         state.next_free = slot.next;
@@ -251,6 +255,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
         let state = &mut self.state;
         let SecondWord { at, word } = state.held_back.take()?;
         let added = core::mem::take(&mut state.added);
+        state.publications = state.publications.wrapping_add(1);
         let Areas {
             descriptors,
             device,
@@ -299,7 +304,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
     fn pop_any(&mut self, (id, length): (u16, u32)) -> Result<Used<T>, Broken> {
         let slot = self.slots.get_mut(usize::from(id));
         let slot = slot.ok_or(Broken::Id(id.into()))?;
-        let token = slot.redeem(id.into(), length)?;
+        let token = slot.redeem(id.into(), length, self.state.publications)?;
         slot.next = self.state.next_free;
         self.state.next_free = id;
         let count = slot.count;
@@ -311,7 +316,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
     #[inline]
     fn begin_batch(&mut self, (id, length): (u16, u32)) -> Result<Used<T>, Broken> {
         match self.slots.get(usize::from(id)) {
-            Some(slot) if slot.token.is_some() => self.pop_in_order((id, length)),
+            Some(slot) if slot.is_out(self.state.publications) => self.pop_in_order((id, length)),
             _ => Err(Broken::Id(id.into())),
         }
     }
@@ -322,7 +327,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
         let slot = &mut self.slots[usize::from(id)];
         let is_last = id == last;
         let length = if is_last { written } else { slot.writable };
-        let token = slot.redeem(id.into(), length)?;
+        let token = slot.redeem(id.into(), length, self.state.publications)?;
         // In order, ids are given in turn.
         self.state.oldest = slot.next;
         self.state.batch = (!is_last).then_some((last, written));

@@ -14,6 +14,8 @@ use crate::segment::Parts;
 pub struct Slot<T> {
     /// Present while the device has the buffer with this id.
     pub(super) token: Option<T>,
+    /// How often the ring had been published when the buffer was added.
+    pub(super) batch: u64,
     /// Bytes of that buffer that the device may write.
     pub(super) writable: u32,
     /// Descriptors of that buffer.
@@ -29,6 +31,7 @@ impl<T> Slot<T> {
     pub const fn new() -> Self {
         Self {
             token: None,
+            batch: 0,
             writable: 0,
             count: 0,
             last: 0,
@@ -36,19 +39,28 @@ impl<T> Slot<T> {
         }
     }
 
+    /// Whether the device has the buffer with this id, now that the ring has been published so
+    /// often.
+    #[inline(always)]
+    pub(super) const fn is_out(&self, published: u64) -> bool {
+        self.token.is_some() && self.batch < published
+    }
+
     /// The device has used the buffer with this id: checks that, and takes the token.
     #[inline]
-    pub(super) fn redeem(&mut self, id: u32, claimed: u32) -> Result<T, Broken> {
+    pub(super) fn redeem(&mut self, id: u32, claimed: u32, published: u64) -> Result<T, Broken> {
         let writable = self.writable;
-        match &self.token {
-            None => Err(Broken::Id(id)),
-            Some(_) if claimed > writable => Err(Broken::Length {
+        if !self.is_out(published) {
+            return Err(Broken::Id(id));
+        }
+        if claimed > writable {
+            return Err(Broken::Length {
                 id,
                 claimed,
                 writable,
-            }),
-            Some(_) => self.token.take().ok_or(Broken::Id(id)),
+            });
         }
+        self.token.take().ok_or(Broken::Id(id))
     }
 }
 

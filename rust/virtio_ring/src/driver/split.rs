@@ -86,6 +86,8 @@ struct State {
     oldest: u16,
     /// In order: the last one, and the bytes written, of several that were used in one go.
     batch: Option<(u16, u32)>,
+    /// How often the ring was published.
+    publications: u64,
     broken: Option<Broken>,
 }
 
@@ -100,6 +102,7 @@ impl State {
             seen: 0,
             oldest: 0,
             batch: None,
+            publications: 0,
             broken: None,
         }
     }
@@ -208,6 +211,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
         state.added = state.added.wrapping_add(1);
         let slot = &mut self.slots[usize::from(head)];
         slot.token = Some(token);
+        slot.batch = state.publications;
         slot.writable = extent.writable;
         slot.count = extent.count;
         slot.last = last;
@@ -229,6 +233,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
             return None;
         }
         self.state.published = new;
+        self.state.publications = self.state.publications.wrapping_add(1);
         let Areas { driver, device, .. } = &self.areas;
         driver.store16_release(INDEX, new);
         // The device either sees the index, or has asked for a notification before: 2.7.13.4.
@@ -292,7 +297,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
     fn pop_any(&mut self) -> Result<Used<T>, Broken> {
         let [id, length] = self.entry();
         let slot = self.slots.get_mut(id as usize).ok_or(Broken::Id(id))?;
-        let token = slot.redeem(id, length)?;
+        let token = slot.redeem(id, length, self.state.publications)?;
         let (count, last) = (slot.count, slot.last);
         self.slots[usize::from(last)].next = self.state.next_free;
         self.state.next_free = id as u16;
@@ -312,7 +317,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
         let slot = &mut self.slots[usize::from(id)];
         let is_last = id == last;
         let length = if is_last { written } else { slot.writable };
-        let token = slot.redeem(id.into(), length)?;
+        let token = slot.redeem(id.into(), length, self.state.publications)?;
         self.state.batch = (!is_last).then_some((last, written));
         self.state.oldest = id.wrapping_add(slot.count) & mask;
         self.state.free = self.state.free.wrapping_add(slot.count);
@@ -324,7 +329,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
     fn begin_batch(&self) -> Result<(u16, u32), Broken> {
         let [id, length] = self.entry();
         match self.slots.get(id as usize) {
-            Some(slot) if slot.token.is_some() => Ok((id as u16, length)),
+            Some(slot) if slot.is_out(self.state.publications) => Ok((id as u16, length)),
             _ => Err(Broken::Id(id)),
         }
     }
