@@ -6,6 +6,7 @@ pub mod lying_device;
 pub mod lying_driver;
 
 mod areas;
+mod plain_walk;
 
 use crate::input::Input;
 use areas::MAX_SIZE;

@@ -35,6 +35,7 @@ enum Step {
     Pop,
     WantInterrupts(Option<u16>),
     WantNotifications(bool),
+    Reset,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -48,6 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Pop),
         1 => prop::option::of(0u16..4).prop_map(Step::WantInterrupts),
         1 => any::<bool>().prop_map(Step::WantNotifications),
+        1 => prop::bool::weighted(0.2).prop_map(|now| if now { Step::Reset } else { Step::Pop }),
     ]
 }
 
@@ -61,6 +63,7 @@ fn carry_out(pair: &mut Pair, step: &Step) {
         Step::Pop => pair.pop(),
         Step::WantInterrupts(wanted) => pair.want_interrupts(*wanted),
         Step::WantNotifications(wanted) => pair.want_notifications(*wanted),
+        Step::Reset => pair.reset(),
     }
 }
 

@@ -2,6 +2,8 @@
 
 //! Both sides of a ring, and beside them what each must say: queues of buffers, and flags.
 
+mod asked;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,6 +15,7 @@ use virtio_spec::features::Features;
 use virtio_spec::{packed, split};
 
 use crate::area::Area;
+use asked::Asked;
 
 /// Indirect tables by address.
 #[derive(Default)]
@@ -49,52 +52,11 @@ impl Buffer {
     }
 }
 
-/// What one side asks the other one to be told of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Nothing,
-    Everything,
-    /// The event after so many others, and no further one.
-    After(usize),
-    /// A position in a packed ring that has been passed, and comes again after two rounds.
-    Perhaps,
-}
-
-impl Asked {
-    /// What is left of asking for one event.
-    fn passed(is_packed: bool) -> Self {
-        match is_packed {
-            true => Self::Perhaps,
-            false => Self::Nothing,
-        }
-    }
-
-    /// Checks whether it is told rightly of so many events.
-    fn check(&mut self, events: usize, is_told: bool, is_packed: bool) {
-        match *self {
-            Self::Nothing => assert!(!is_told, "told, unasked"),
-            Self::Everything => assert!(is_told, "not told"),
-            Self::After(others) if events > others => {
-                assert!(is_told, "not told of what was asked for");
-                *self = Self::passed(is_packed);
-            }
-            Self::After(others) => {
-                // Buffers of several descriptors may pass a position earlier.
-                assert!(is_packed || !is_told, "told too early");
-                *self = match is_told {
-                    true => Self::Perhaps,
-                    false => Self::After(others - events),
-                };
-            }
-            Self::Perhaps => {}
-        }
-    }
-}
-
 pub(crate) struct Pair {
     pub(crate) driver: driver::Ring<Area, Vec<Slot<u32>>>,
     pub(crate) device: device::Ring<Area>,
     settings: Settings,
+    areas: Areas<Area>,
     tables: TableMemory,
     added: VecDeque<Buffer>,
     available: VecDeque<Buffer>,
@@ -107,8 +69,8 @@ pub(crate) struct Pair {
     interrupts: Asked,
 }
 
-/// Areas of a queue, twice: for either side.
-fn areas(settings: &Settings) -> [Areas<Area>; 2] {
+/// The areas of a queue.
+fn areas(settings: &Settings) -> Areas<Area> {
     let size = settings.size;
     let [descriptors, driver, device] = match settings.features.has(Features::RING_PACKED) {
         true => [packed::descriptor_area(size), packed::EVENT, packed::EVENT],
@@ -119,17 +81,29 @@ fn areas(settings: &Settings) -> [Areas<Area>; 2] {
         ],
     }
     .map(Area::new);
-    let one = Areas {
-        descriptors: descriptors.clone(),
-        driver: driver.clone(),
-        device: device.clone(),
-    };
-    let other = Areas {
+    Areas {
         descriptors,
         driver,
         device,
-    };
-    [one, other]
+    }
+}
+
+/// The same areas, for another side.
+fn share(areas: &Areas<Area>) -> Areas<Area> {
+    Areas {
+        descriptors: areas.descriptors.clone(),
+        driver: areas.driver.clone(),
+        device: areas.device.clone(),
+    }
+}
+
+/// What both sides ask for when the driver has cleared both areas: everything, or the first.
+fn asked_at_first(features: Features) -> Asked {
+    let is_packed = features.has(Features::RING_PACKED);
+    match features.has(Features::EVENT_IDX) && !is_packed {
+        true => Asked::After(0),
+        false => Asked::Everything,
+    }
 }
 
 impl Pair {
@@ -139,19 +113,12 @@ impl Pair {
             size,
             features,
         };
-        let [ours, theirs] = areas(&settings);
+        let areas = areas(&settings);
         let slots = (0..size).map(|_| Slot::new()).collect();
-        // The driver clears both areas, which asks for everything, or for the first.
-        let is_split_event =
-            features.has(Features::EVENT_IDX) && !features.has(Features::RING_PACKED);
-        let asked = if is_split_event {
-            Asked::After(0)
-        } else {
-            Asked::Everything
-        };
         Self {
-            driver: driver::Ring::new(settings, ours, slots).unwrap(),
-            device: device::Ring::new(settings, theirs).unwrap(),
+            driver: driver::Ring::new(settings, share(&areas), slots).unwrap(),
+            device: device::Ring::new(settings, share(&areas)).unwrap(),
+            areas,
             settings,
             tables: TableMemory::default(),
             added: VecDeque::new(),
@@ -161,8 +128,8 @@ impl Pair {
             used: VecDeque::new(),
             free: size.into(),
             tokens: 0,
-            notifications: asked,
-            interrupts: asked,
+            notifications: asked_at_first(features),
+            interrupts: asked_at_first(features),
         }
     }
 
@@ -339,21 +306,22 @@ impl Pair {
         }
     }
 
-    /// Resets both sides; the driver gets back what it had added.
+    /// Resets both sides; the driver gets back what it had added, and all begins anew.
     pub(crate) fn reset(&mut self) {
         let mut lost = Vec::new();
         self.driver.reset(|token| lost.push(token));
-        let with_driver = self.added.iter().chain(&self.available);
-        let with_device = self.in_device.iter().map(|(_, buffer)| buffer);
-        let back = self
-            .completed
-            .iter()
-            .chain(&self.used)
-            .map(|(buffer, _)| buffer);
-        let all = with_driver.chain(with_device).chain(back);
+        self.device = device::Ring::new(self.settings, share(&self.areas)).unwrap();
+        let with_driver = self.added.drain(..).chain(self.available.drain(..));
+        let with_device = self.in_device.drain(..).map(|(_, buffer)| buffer);
+        let back = self.completed.drain(..).chain(self.used.drain(..));
+        let all = with_driver.chain(with_device);
+        let all = all.chain(back.map(|(buffer, _)| buffer));
         let mut expected: Vec<u32> = all.map(|buffer| buffer.token).collect();
         lost.sort_unstable();
         expected.sort_unstable();
         assert_eq!(lost, expected);
+        self.free = self.settings.size.into();
+        self.notifications = asked_at_first(self.settings.features);
+        self.interrupts = self.notifications;
     }
 }
