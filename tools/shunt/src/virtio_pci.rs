@@ -23,6 +23,7 @@ use virtio_bindings::virtio_config::{
     VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_NEEDS_RESET,
 };
 use virtio_spec::features::Features;
+use virtio_spec::pci::{isr, NO_VECTOR};
 use vm_memory::GuestMemoryMmap;
 
 use crate::counters::{add, Counters};
@@ -42,13 +43,6 @@ const TRANSPORT_FEATURES: Features = Features::VERSION_1.with(ring::FEATURES);
 /// Requests of one queue between two looks at what else there is to do: how long a register
 /// access may wait.
 const BATCH: usize = 8;
-
-/// `VIRTIO_MSI_NO_VECTOR`.
-const NO_VECTOR: u16 = 0xffff;
-
-/// Bits of ISR status.
-const ISR_QUEUE: u8 = 1;
-const ISR_CONFIG: u8 = 2;
 
 /// A virtio device behind virtio-pci registers.
 ///
@@ -178,7 +172,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
             self.device.device_id()
         );
         if old & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
-            self.raise(ISR_CONFIG, self.common.config_vector);
+            self.raise(isr::CONFIG, self.common.config_vector);
         }
     }
 
@@ -201,7 +195,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
     fn run_queue(&mut self, index: usize) -> Result<bool, RingError> {
         let turn = self.turn(index, BATCH)?;
         if turn.interrupt {
-            self.raise(ISR_QUEUE, self.queues[index].vector);
+            self.raise(isr::QUEUE, self.queues[index].vector);
         }
         Ok(turn.more)
     }
@@ -291,7 +285,7 @@ impl<D: VirtioDevice> Device for VirtioPci<D> {
         };
         if self.device.take_config_change() {
             self.common.config_generation = self.common.config_generation.wrapping_add(1);
-            self.raise(ISR_CONFIG, self.common.config_vector);
+            self.raise(isr::CONFIG, self.common.config_vector);
         }
         more
     }

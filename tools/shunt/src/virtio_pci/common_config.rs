@@ -12,11 +12,12 @@ use virtio_bindings::virtio_config::{
     VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER, VIRTIO_CONFIG_S_DRIVER_OK,
     VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
 };
+use virtio_spec::pci::NO_VECTOR;
 
 use crate::virtio_device::VirtioDevice;
 use crate::virtio_mmio::half::Half;
 
-use super::{VirtioPci, Virtqueue, NO_VECTOR};
+use super::{VirtioPci, Virtqueue};
 
 /// Status bits that a driver can set.
 const DRIVER_STATUS: u32 = VIRTIO_CONFIG_S_ACKNOWLEDGE

@@ -4,25 +4,27 @@
 //!
 //! PCI Local Bus Specification 3.0, section 6.1, and for MSI-X 6.8.2.
 
+use std::mem::offset_of;
+
+use virtio_spec::blk;
+use virtio_spec::pci::{self, Capability, VENDOR_ID};
+
 use crate::pci::{BARS, CONFIG_SIZE};
 
 use super::layout::{
     capabilities, BAR_SIZES, FIRST_CAPABILITY, MSIX_CAPABILITY, WINDOW_CAPABILITY,
 };
 
-/// Red Hat's, which all virtio devices have: virtio 1.3, section 4.1.2.
-const VENDOR: u16 = 0x1af4;
-/// Device id of a modern device, less its virtio device id.
-const FIRST_DEVICE: u16 = 0x1040;
 /// Any subsystem from 0x40 on says that there is no legacy interface.
 const SUBSYSTEM: u16 = 0x1100;
 /// Not transitional: 1 or more.
 const REVISION: u8 = 1;
 /// Mass storage of no more precise kind.
 const STORAGE: [u8; 3] = [0, 0x80, 0x01];
+/// The virtio device that is one.
+const BLOCK: u32 = blk::DEVICE_ID as u32;
 /// A device that fits no class.
 const OTHER: [u8; 3] = [0, 0, 0xff];
-const VIRTIO_ID_BLOCK: u32 = 2;
 
 const COMMAND: usize = 0x04;
 const STATUS: usize = 0x06;
@@ -41,10 +43,10 @@ const MSIX_ENABLE: u8 = 1 << 7;
 const MSIX_MASK_ALL: u8 = 1 << 6;
 
 /// Fields of `struct virtio_pci_cfg_cap`.
-const WINDOW_BAR: usize = WINDOW_CAPABILITY + 4;
-const WINDOW_OFFSET: usize = WINDOW_CAPABILITY + 8;
-const WINDOW_LENGTH: usize = WINDOW_CAPABILITY + 12;
-const WINDOW_DATA: usize = WINDOW_CAPABILITY + 16;
+const WINDOW_BAR: usize = WINDOW_CAPABILITY + offset_of!(Capability, bar);
+const WINDOW_OFFSET: usize = WINDOW_CAPABILITY + offset_of!(Capability, offset);
+const WINDOW_LENGTH: usize = WINDOW_CAPABILITY + offset_of!(Capability, length);
+const WINDOW_DATA: usize = WINDOW_CAPABILITY + size_of::<Capability>();
 
 /// Where an access through the window of configuration space goes (virtio 1.3, 4.1.4.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,17 +69,13 @@ impl ConfigSpace {
             bytes: [0; CONFIG_SIZE],
             writable: [0; CONFIG_SIZE],
         };
-        let class = if device_id == VIRTIO_ID_BLOCK {
-            STORAGE
-        } else {
-            OTHER
-        };
-        space.fill(0x00, &VENDOR.to_le_bytes());
-        space.fill(0x02, &(FIRST_DEVICE + device_id as u16).to_le_bytes());
+        let class = if device_id == BLOCK { STORAGE } else { OTHER };
+        space.fill(0x00, &VENDOR_ID.to_le_bytes());
+        space.fill(0x02, &pci::device_id(device_id as u16).to_le_bytes());
         space.fill(STATUS, &[STATUS_CAPABILITIES]);
         space.fill(0x08, &[REVISION]);
         space.fill(0x09, &class);
-        space.fill(0x2c, &VENDOR.to_le_bytes());
+        space.fill(0x2c, &VENDOR_ID.to_le_bytes());
         space.fill(0x2e, &SUBSYSTEM.to_le_bytes());
         space.fill(0x34, &[FIRST_CAPABILITY]);
         space.fill(0x3d, &[1]);
@@ -164,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_bar_says_its_size() {
-        let mut space = ConfigSpace::new(VIRTIO_ID_BLOCK, 1, 2);
+        let mut space = ConfigSpace::new(BLOCK, 1, 2);
         for (index, size) in (0..BARS).zip(BAR_SIZES) {
             space.write(BAR0 + 4 * index, &[0xff; 4]);
             let found = space.long(BAR0 + 4 * index);
@@ -174,7 +172,7 @@ mod tests {
 
     #[test]
     fn identity_cannot_be_written() {
-        let mut space = ConfigSpace::new(VIRTIO_ID_BLOCK, 1, 2);
+        let mut space = ConfigSpace::new(BLOCK, 1, 2);
         let before = space.bytes;
         space.write(0, &[0xa5; CONFIG_SIZE]);
         space.write(0, &before);
@@ -186,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_window_opens_for_its_length_only() {
-        let mut space = ConfigSpace::new(VIRTIO_ID_BLOCK, 1, 2);
+        let mut space = ConfigSpace::new(BLOCK, 1, 2);
         assert_eq!(
             space.window(WINDOW_DATA, 0),
             Some(Window { bar: 0, offset: 0 })
@@ -206,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_pin_is_off_with_msix_or_when_disabled() {
-        let mut space = ConfigSpace::new(VIRTIO_ID_BLOCK, 1, 2);
+        let mut space = ConfigSpace::new(BLOCK, 1, 2);
         assert!(space.uses_pin());
         space.write(MSIX_CAPABILITY + 3, &[MSIX_ENABLE]);
         assert!(!space.uses_pin());

@@ -14,6 +14,11 @@
 //! Notifications have a page of their own, behind the registers, so that a VMM can give the
 //! former to ioeventfds and the latter to one region of ioregionfd.
 
+use std::mem::offset_of;
+
+use virtio_spec::pci::{cfg_type, Capability, CommonConfig, CAPABILITY_ID};
+use zerocopy::IntoBytes;
+
 use crate::pci::{bar, BARS};
 
 pub(super) const REGISTER_BAR: usize = 0;
@@ -31,8 +36,8 @@ pub(super) const MSIX: u64 = bar(MSIX_BAR);
 /// Bytes between the places of two queues' notifications.
 pub(super) const NOTIFY_MULTIPLIER: u32 = 4;
 
-/// `struct virtio_pci_common_cfg` up to `queue_device`, the last field of the features offered.
-pub(super) const COMMON_SIZE: u32 = 56;
+/// The common configuration up to its last field of the features offered.
+pub(super) const COMMON_SIZE: u32 = offset_of!(CommonConfig, queue_notif_config_data) as u32;
 
 pub(super) const PENDING_BITS: u64 = 0x800;
 
@@ -41,27 +46,14 @@ pub(super) const FIRST_CAPABILITY: u8 = 0x40;
 pub(super) const WINDOW_CAPABILITY: usize = 0x84;
 pub(super) const MSIX_CAPABILITY: usize = 0x98;
 
-const VENDOR_CAPABILITY: u8 = 0x09;
 const MSIX_CAPABILITY_ID: u8 = 0x11;
 
-/// Bytes of `struct virtio_pci_cap`.
-const HEAD: u8 = 16;
-
-/// `VIRTIO_PCI_CAP_COMMON_CFG` and so on: virtio 1.3, section 4.1.4.
-#[derive(Clone, Copy)]
-enum Kind {
-    Common = 1,
-    Notify = 2,
-    Isr = 3,
-    Device = 4,
-    Window = 5,
-}
-
-struct Capability {
-    kind: Kind,
+struct Part {
+    /// One of [`cfg_type`].
+    kind: u8,
     /// Where it begins in BAR 0, and how long it is.
     place: (u64, u32),
-    /// What follows `struct virtio_pci_cap`.
+    /// What follows the capability.
     extra: Option<u32>,
 }
 
@@ -69,40 +61,45 @@ struct Capability {
 /// [`FIRST_CAPABILITY`].
 pub(super) fn capabilities(queues: u32, vectors: u16) -> Vec<u8> {
     let list = [
-        capability(Kind::Common, (COMMON, COMMON_SIZE), None),
-        capability(
-            Kind::Notify,
+        part(cfg_type::COMMON, (COMMON, COMMON_SIZE), None),
+        part(
+            cfg_type::NOTIFY,
             (NOTIFY, queues * NOTIFY_MULTIPLIER),
             Some(NOTIFY_MULTIPLIER),
         ),
-        capability(Kind::Isr, (ISR, 1), None),
-        capability(Kind::Device, (DEVICE, PAGE as u32), None),
-        capability(Kind::Window, (0, 0), Some(0)),
+        part(cfg_type::ISR, (ISR, 1), None),
+        part(cfg_type::DEVICE, (DEVICE, PAGE as u32), None),
+        part(cfg_type::PCI, (0, 0), Some(0)),
     ];
     let mut bytes = Vec::new();
-    for capability in list {
-        append(&mut bytes, &capability);
+    for part in list {
+        append(&mut bytes, &part);
     }
     append_msix(&mut bytes, vectors);
     bytes
 }
 
-const fn capability(kind: Kind, place: (u64, u32), extra: Option<u32>) -> Capability {
-    Capability { kind, place, extra }
+const fn part(kind: u8, place: (u64, u32), extra: Option<u32>) -> Part {
+    Part { kind, place, extra }
 }
 
-fn append(bytes: &mut Vec<u8>, capability: &Capability) {
-    let length = HEAD + if capability.extra.is_some() { 4 } else { 0 };
-    let next = FIRST_CAPABILITY + bytes.len() as u8 + length;
-    let (offset, size) = capability.place;
-    let kind = capability.kind as u8;
-    bytes.extend([VENDOR_CAPABILITY, next, length, kind]);
-    bytes.extend([REGISTER_BAR as u8, 0, 0, 0]);
-    bytes.extend((offset as u32).to_le_bytes());
-    bytes.extend(size.to_le_bytes());
-    if let Some(extra) = capability.extra {
-        bytes.extend(extra.to_le_bytes());
-    }
+fn append(bytes: &mut Vec<u8>, part: &Part) {
+    let extra = part.extra.map(u32::to_le_bytes);
+    let extra = extra.as_ref().map_or(&[][..], |extra| extra);
+    let length = size_of::<Capability>() + extra.len();
+    let capability = Capability {
+        cap_vndr: CAPABILITY_ID,
+        cap_next: FIRST_CAPABILITY + (bytes.len() + length) as u8,
+        cap_len: length as u8,
+        cfg_type: part.kind,
+        bar: REGISTER_BAR as u8,
+        id: 0,
+        padding: [0; 2],
+        offset: (part.place.0 as u32).into(),
+        length: part.place.1.into(),
+    };
+    bytes.extend(capability.as_bytes());
+    bytes.extend(extra);
 }
 
 /// The last of the list. The table's and the pending bits' places carry the BAR in their low bits.
@@ -127,7 +124,7 @@ mod tests {
             found.push((at, capability[0], capability[3]));
             at = capability[1];
         }
-        let vendor = VENDOR_CAPABILITY;
+        let vendor = CAPABILITY_ID;
         let [window, msix] = [WINDOW_CAPABILITY as u8, MSIX_CAPABILITY as u8];
         let expected = [
             (0x40, vendor, 1),

@@ -17,13 +17,14 @@
 //! interrupted after every request; and when there was none, it is asked for notifications, and
 //! the rings are fetched once more before the queue rests.
 
+use virtio_spec::pci::isr;
 use vm_memory::GuestMemoryMmap;
 
 use crate::pci::{Direction, Range, Transfer};
 use crate::ring::{Lookahead, Piece, RingError};
 use crate::virtio_device::VirtioDevice;
 
-use super::{VirtioPci, ISR_QUEUE};
+use super::VirtioPci;
 
 /// How far the round is.
 #[derive(Debug, Default)]
@@ -140,7 +141,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
         let vector = self.remote.vector;
         self.remote.reset();
         if let Some(vector) = vector {
-            self.raise(ISR_QUEUE, vector);
+            self.raise(isr::QUEUE, vector);
         }
     }
 
