@@ -260,8 +260,8 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Ring<M, S> {
         self.enable_interrupts_after(0)
     }
 
-    /// As [`Self::enable_interrupts`], but the interrupt may come as late as when the device has
-    /// used `buffers` buffers and one more. It has to have that many.
+    /// As [`Self::enable_interrupts`], but with `VIRTIO_F_EVENT_IDX` the interrupt may come as late
+    /// as when the device has used `buffers` buffers and one more: so many it has to have.
     #[must_use = "an interrupt may not come for what has been used meanwhile"]
     pub fn enable_interrupts_after(&mut self, buffers: u16) -> bool {
         either!(self, ring => ring.enable_interrupts(buffers))
