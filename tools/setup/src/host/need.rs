@@ -62,7 +62,7 @@ const fn header(name: &'static str, package: &'static str) -> Need {
     }
 }
 
-static NEEDS: [Need; 23] = [
+static NEEDS: [Need; 24] = [
     program("gcc", "gcc"),
     header("stdlib.h", "libc6-dev"),
     program("ld", "binutils"),
@@ -93,6 +93,7 @@ static NEEDS: [Need; 23] = [
     program("debugfs", "e2fsprogs"),
     program("gzip", "gzip"),
     program("tar", "tar"),
+    program("valgrind", "valgrind"),
     Need {
         name: "busybox",
         package: "busybox-static",
