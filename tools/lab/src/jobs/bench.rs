@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! `lab bench`: instructions per access, and what a request asks of whom; exact and the same on
-//! every machine.
+//! `lab bench`: instructions per access, and what a request asks of whom, exact and the same on
+//! every machine; and our virtqueues beside the kernel's.
 
+mod chart;
 mod load;
+mod ring;
 
 use std::time::Duration;
 
@@ -22,7 +24,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// What the figures are not, beside each table.
 const CAVEAT: &str = "Counts, the same on every machine; not time. What an exit, a mitigation or \
-     the wake-up of another CPU costs on hardware is not in them.";
+     the wake-up of another CPU costs on hardware is not in them. In the suite ring, cycles and \
+     two-cores are times, of this run on this machine, and their ratios are for reading.";
 
 /// How to measure.
 #[derive(Args)]
@@ -30,7 +33,7 @@ pub(crate) struct Arguments {
     /// Measure twice, and fail when any row differs that does not vary by its nature
     #[arg(long)]
     twice: bool,
-    /// Only the bench program's suites, or only the guests'
+    /// Only one part
     #[arg(long, value_enum)]
     only: Option<Part>,
 }
@@ -42,6 +45,8 @@ enum Part {
     Accesses,
     /// What a request of a Linux guest asks of whom
     Loads,
+    /// Our virtqueues beside the kernel's
+    Rings,
 }
 
 /// What the bench program prints of one case, a JSON object per line.
@@ -93,6 +98,11 @@ fn measure(lab: &Lab, only: Option<Part>) -> Result<(Vec<Row>, Vec<String>)> {
     }
     if wants(Part::Loads) {
         let (more, broken) = load::measure(lab)?;
+        rows.extend(more);
+        failures.extend(broken);
+    }
+    if wants(Part::Rings) {
+        let (more, broken) = ring::measure(lab)?;
         rows.extend(more);
         failures.extend(broken);
     }
