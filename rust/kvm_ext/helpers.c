@@ -181,10 +181,9 @@ void shunt_changes_announce(struct shunt_changes *changes)
 		wake_up_all(&changes->waiters);
 }
 
-/* A full @ms from now: the current jiffy is over soon. */
 u64 shunt_deadline(u32 ms)
 {
-	return get_jiffies_64() + msecs_to_jiffies(ms) + 1;
+	return ktime_get_ns() + ms * (u64)NSEC_PER_MSEC;
 }
 
 /* Cycles of the time-stamp counter. */

@@ -214,8 +214,12 @@ int shunt_ring_sleep(struct shunt_ring *ring, u32 vcpu, size_t line, u64 request
 
 int shunt_ring_wait_for_room(struct shunt_ring *ring, u32 seen, u64 deadline)
 {
-	long r = wait_event_interruptible_timeout(ring->room, shunt_ring_changes(ring) != seen,
-						  shunt_time_left(deadline));
+	long r;
+
+	do {
+		r = wait_event_interruptible_timeout(ring->room, shunt_ring_changes(ring) != seen,
+						     shunt_time_left(deadline));
+	} while (!r && shunt_time_left(deadline));
 
 	if (r < 0)
 		return -EINTR;

@@ -4,7 +4,8 @@
 
 use crate::ffi;
 
-/// A moment after which nobody waits any more, exact to a tick of the kernel's clock.
+/// A moment of the monotonic clock after which nobody waits any more. A wait ends up to two ticks
+/// later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline(u64);
 
@@ -12,7 +13,7 @@ impl Deadline {
     /// One that does not come.
     pub const NEVER: Self = Self(u64::MAX);
 
-    /// The moment `ms` milliseconds from now, or a little later.
+    /// The moment `ms` milliseconds from now.
     pub fn after_ms(ms: u32) -> Self {
         // SAFETY: There are no requirements.
         Self(unsafe { ffi::shunt_deadline(ms) })
