@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/blk-mq-dma.h>
+#include <linux/blk-mq.h>
+#include <linux/blkdev.h>
+#include <linux/idr.h>
+#include <linux/module.h>
+
+#include "helpers.h"
+
+/* What ../src repeats. */
+static_assert(sizeof(struct shunt_segment) == 16);
+static_assert(offsetof(struct shunt_mapping, segments) == 24);
+static_assert(offsetof(struct shunt_mapping, count) == 16);
+static_assert((__force u8)BLK_STS_OK == 0);
+static_assert((__force u8)BLK_STS_NOTSUPP == 1);
+static_assert((__force u8)BLK_STS_RESOURCE == 9);
+static_assert((__force u8)BLK_STS_IOERR == 10);
+static_assert((__force u8)BLK_STS_DEV_RESOURCE == 13);
+static_assert((__force u32)BLK_FEAT_WRITE_CACHE == 1 << 0);
+
+/* Adds memory to the last segment if it follows it, as the block layer has counted. */
+static bool shunt_extend(struct shunt_mapping *mapping, phys_addr_t addr, u32 len, u32 most)
+{
+	struct shunt_segment *last;
+
+	if (!mapping->count)
+		return false;
+	last = &mapping->segments[mapping->count - 1];
+	if (last->addr + last->len != addr || len > most - last->len)
+		return false;
+	last->len += len;
+	return true;
+}
+
+/* For a device that sees memory as this CPU does. */
+static int shunt_map_physical(struct request *rq, struct shunt_mapping *mapping, u32 max)
+{
+	u32 most = queue_max_segment_size(rq->q);
+	struct req_iterator iter;
+	struct bio_vec bv;
+
+	rq_for_each_bvec(bv, rq, iter) {
+		phys_addr_t addr = bvec_phys(&bv);
+		u32 rest = bv.bv_len;
+
+		while (rest && !shunt_extend(mapping, addr, rest, most)) {
+			u32 len = min(rest, most);
+
+			if (mapping->count == max)
+				return -EIO;
+			mapping->segments[mapping->count++] = (struct shunt_segment){ addr, len };
+			addr += len;
+			rest -= len;
+		}
+	}
+	return 0;
+}
+
+static int shunt_map_dma(struct request *rq, struct device *dev, struct shunt_mapping *mapping,
+			 u32 max)
+{
+	struct blk_dma_iter iter;
+
+	if (!blk_rq_dma_map_iter_start(rq, dev, &mapping->iova, &iter))
+		return blk_status_to_errno(iter.status);
+	mapping->bytes = blk_rq_payload_bytes(rq);
+	do {
+		if (mapping->count == max) {
+			/* One too many, which is in no table yet. */
+			dma_unmap_phys(dev, iter.addr, iter.len, rq_dma_dir(rq), 0);
+			iter.status = BLK_STS_IOERR;
+			break;
+		}
+		mapping->segments[mapping->count++] =
+			(struct shunt_segment){ iter.addr, iter.len };
+	} while (!blk_rq_dma_map_coalesce(&mapping->iova) &&
+		 blk_rq_dma_map_iter_next(rq, dev, &iter));
+	if (iter.status)
+		shunt_request_unmap(rq, dev, mapping);
+	return blk_status_to_errno(iter.status);
+}
+
+/*
+ * Writes where the data of @rq is, in at most @max segments: for @dev, or if that is NULL,
+ * physical addresses. What fails leaves nothing mapped.
+ */
+int shunt_request_map(struct request *rq, struct device *dev, struct shunt_mapping *mapping,
+		      u32 max)
+{
+	mapping->count = 0;
+	return dev ? shunt_map_dma(rq, dev, mapping, max) : shunt_map_physical(rq, mapping, max);
+}
+
+void shunt_request_unmap(struct request *rq, struct device *dev, struct shunt_mapping *mapping)
+{
+	u32 i;
+
+	if (!dev || !mapping->count)
+		return;
+	if (!blk_rq_dma_unmap(rq, dev, &mapping->iova, mapping->bytes, PCI_P2PDMA_MAP_NONE))
+		for (i = 0; i < mapping->count; i++)
+			dma_unmap_phys(dev, mapping->segments[i].addr, mapping->segments[i].len,
+				       rq_dma_dir(rq), 0);
+	mapping->count = 0;
+}
+
+/* A request of the driver's own that reads @len bytes; the driver knows what. May sleep. */
+int shunt_disk_read(struct gendisk *disk, void *buffer, u32 len)
+{
+	struct request *rq = blk_mq_alloc_request(disk->queue, REQ_OP_DRV_IN, 0);
+	int err;
+
+	if (IS_ERR(rq))
+		return PTR_ERR(rq);
+	err = blk_rq_map_kern(rq, buffer, len, GFP_KERNEL);
+	if (!err)
+		err = blk_status_to_errno(blk_execute_rq(rq, false));
+	blk_mq_free_request(rq);
+	return err;
+}
+
+static DEFINE_IDA(shunt_indices);
+
+/* The lowest number that no disk of this module has. */
+int shunt_disk_index(void)
+{
+	return ida_alloc(&shunt_indices, GFP_KERNEL);
+}
+
+void shunt_disk_index_free(int index)
+{
+	ida_free(&shunt_indices, index);
+}
+
+/* An open disk holds the module: the table is in it. */
+static const struct block_device_operations shunt_operations = {
+	.owner = THIS_MODULE,
+};
+
+const struct block_device_operations *shunt_disk_operations(void)
+{
+	return &shunt_operations;
+}

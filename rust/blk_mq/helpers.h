@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What rust/blk_mq needs of C: inline functions and macros of the block layer, and a table of
+ * functions that holds this module. helpers.c asserts what Rust repeats of this.
+ */
+#ifndef SHUNT_BLK_MQ_HELPERS_H
+#define SHUNT_BLK_MQ_HELPERS_H
+
+#include <linux/dma-mapping.h>
+#include <linux/types.h>
+
+struct block_device_operations;
+struct gendisk;
+struct request;
+
+/* A piece of memory in one request, as the device sees it. */
+struct shunt_segment {
+	u64 addr;
+	u32 len;
+	u32 unused;
+};
+
+/* Where the data of a request is, as long as the device has it. */
+struct shunt_mapping {
+	struct dma_iova_state iova;
+	u32 count;
+	u32 bytes;
+	struct shunt_segment segments[];
+};
+
+int shunt_request_map(struct request *rq, struct device *dev, struct shunt_mapping *mapping,
+		      u32 max);
+void shunt_request_unmap(struct request *rq, struct device *dev, struct shunt_mapping *mapping);
+
+int shunt_disk_read(struct gendisk *disk, void *buffer, u32 len);
+
+int shunt_disk_index(void);
+void shunt_disk_index_free(int index);
+
+const struct block_device_operations *shunt_disk_operations(void);
+
+#endif
