@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What rust/virtio_transport needs of C: a macro and an inline function. */
+#ifndef SHUNT_VIRTIO_TRANSPORT_HELPERS_H
+#define SHUNT_VIRTIO_TRANSPORT_HELPERS_H
+
+#include <linux/types.h>
+
+void *shunt_pages_alloc(size_t bytes);
+void shunt_pages_free(void *start, size_t bytes);
+u64 shunt_pages_address(void *start);
+
+#endif
