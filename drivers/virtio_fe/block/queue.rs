@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A request queue: requests go into the ring, and come out of it.
+
+use super::{
+    request,
+    Device, //
+};
+use crate::module_parameters;
+use blk_mq::{
+    NotQueued,
+    Request,
+    Status, //
+};
+use kernel::{
+    device,
+    new_spinlock_irq,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        SpinLockIrq, //
+    }, //
+};
+use virtio_ring::{
+    driver::{
+        Broken,
+        Refused,
+        Ring,
+        Settings,
+        Slot,
+        Table, //
+    },
+    memory::Areas, //
+};
+use virtio_spec::{
+    features::Features,
+    notification::Notification,
+    packed,
+    split, //
+};
+use virtio_transport::{
+    Access,
+    DmaMemory,
+    DmaView,
+    Doorbell,
+    Plan,
+    QueueSetup,
+    Transport, //
+};
+
+/// A ring whose buffers are requests. While a request is in it, it is nowhere else.
+type Requests<T> = Ring<DmaMemory, KVec<Slot<Request<Device<T>>>>>;
+
+/// Whether requests may go into the ring.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Yes.
+    Live,
+    /// The device is being reset, or has to be; they wait.
+    Stopped,
+    /// The device has gone; they fail.
+    Dead,
+}
+
+struct Inner<T: Transport> {
+    ring: Requests<T>,
+    phase: Phase,
+}
+
+/// A request queue.
+#[pin_data]
+pub(super) struct Queue<T: Transport> {
+    #[pin]
+    inner: SpinLockIrq<Inner<T>>,
+    setup: QueueSetup,
+    doorbell: Doorbell,
+    /// What belongs to each tag.
+    tags: DmaMemory,
+    is_indirect: bool,
+    /// Whose addresses data need, if the platform has a say in that.
+    dma: Option<ARef<device::Device>>,
+}
+
+impl<T: Transport> Queue<T> {
+    /// Makes a queue of `size` descriptors and enables it.
+    pub(super) fn new(
+        device: &device::Device<device::Bound>,
+        transport: &T,
+        plan: Plan,
+        features: Features,
+        number: u16,
+        size: u16,
+    ) -> Result<impl PinInit<Self, Error>> {
+        let access = match features.has(Features::ACCESS_PLATFORM) {
+            true => Access::Platform,
+            false => Access::Physical,
+        };
+        let areas = areas(device, access, features, size)?;
+        let setup = QueueSetup {
+            queue: number,
+            size,
+            areas: [
+                areas.descriptors.address(),
+                areas.driver.address(),
+                areas.device.address(),
+            ],
+        };
+        let tags = DmaMemory::new(device, access, usize::from(size) * request::TAG_BYTES)?;
+        let ring = ring(areas, features, number, size)?;
+        let doorbell = transport.enable_queue(&setup, plan, features)?;
+        let dma = (access == Access::Platform).then(|| transport.device().clone());
+        Ok(try_pin_init!(Self {
+            inner <- new_spinlock_irq!(Inner { ring, phase: Phase::Live }),
+            setup,
+            doorbell,
+            tags,
+            is_indirect: features.has(Features::INDIRECT_DESC),
+            dma,
+        }? Error))
+    }
+
+    /// The memory of a tag.
+    #[inline]
+    pub(super) fn tag(&self, tag: usize) -> DmaView<'_> {
+        self.tags.part(tag * request::TAG_BYTES, request::TAG_BYTES)
+    }
+
+    /// Whose addresses data need.
+    #[inline]
+    pub(super) fn dma(&self) -> Option<&device::Device> {
+        self.dma.as_deref()
+    }
+
+    /// Requests that there can be at a time. With indirect descriptors each takes one descriptor of
+    /// the ring, so that it is never full.
+    pub(super) fn depth(&self) -> u32 {
+        self.setup.size.into()
+    }
+
+    /// Queues a request, and if it is the last of a batch, lets the device have the batch.
+    #[inline]
+    pub(super) fn submit(
+        &self,
+        mut request: Request<Device<T>>,
+        is_last: bool,
+    ) -> Result<(), NotQueued<Device<T>>> {
+        if let Err(status) = request::prepare(self, &mut request) {
+            return Err(NotQueued { request, status });
+        }
+        let mut inner = self.inner.lock();
+        let added = self.add(&mut inner, request);
+        let notification = match (&added, is_last) {
+            (Ok(()), true) => inner.ring.publish(),
+            _ => None,
+        };
+        drop(inner);
+        self.notify(notification);
+        added.map_err(|(status, mut request)| {
+            request.unmap(self.dma());
+            NotQueued { request, status }
+        })
+    }
+
+    #[inline]
+    fn add(
+        &self,
+        inner: &mut Inner<T>,
+        mut request: Request<Device<T>>,
+    ) -> Result<(), (Status, Request<Device<T>>)> {
+        match inner.phase {
+            Phase::Live => (),
+            Phase::Stopped => return Err((Status::RESOURCE, request)),
+            Phase::Dead => return Err((Status::IOERR, request)),
+        }
+        let tag = request.tag();
+        // A copy of where the parts are, because the ring takes the request.
+        let pdu = *request.pdu_mut();
+        let (readable, writable) = pdu.parts();
+        let added = match self.is_indirect {
+            true => {
+                let memory = self.tags.part(request::table(tag), request::TABLE_BYTES);
+                let address = memory.address();
+                let table = Table {
+                    memory: &memory,
+                    address,
+                };
+                inner.ring.add_indirect(table, readable, writable, request)
+            }
+            false => inner.ring.add(readable, writable, request),
+        };
+        added.map_err(|(refused, request)| (because(refused), request))
+    }
+
+    /// Lets the device have what has been queued.
+    pub(super) fn commit(&self) {
+        let notification = self.inner.lock().ring.publish();
+        self.notify(notification);
+    }
+
+    #[inline]
+    fn notify(&self, notification: Option<Notification>) {
+        if let Some(notification) = notification {
+            self.doorbell.ring(notification);
+        }
+    }
+
+    /// Completes all that the device has used. Whether there was something.
+    ///
+    /// # Errors
+    ///
+    /// What the device did wrong. It has to be reset.
+    #[inline]
+    pub(super) fn take_used(&self) -> Result<bool, Broken> {
+        let mut any = false;
+        let mut inner = self.inner.lock();
+        loop {
+            inner.ring.disable_interrupts();
+            while let Some(used) = inner.ring.pop()? {
+                let mut request = used.token;
+                request::take_status(self, &mut request);
+                request.complete();
+                any = true;
+            }
+            if !inner.ring.enable_interrupts() {
+                return Ok(any);
+            }
+        }
+    }
+
+    /// From now on requests wait.
+    pub(super) fn stop(&self) {
+        let mut inner = self.inner.lock();
+        if inner.phase == Phase::Live {
+            inner.phase = Phase::Stopped;
+        }
+    }
+
+    /// Takes all requests back from a device that has been reset, and has each queued once more.
+    pub(super) fn replay(&self) {
+        self.inner.lock().ring.reset(|mut request| {
+            request.unmap(self.dma());
+            request.requeue();
+        });
+    }
+
+    /// Tells a device that has been reset of the queue, and lets requests in.
+    pub(super) fn restart(&self, transport: &T, plan: Plan, features: Features) -> Result {
+        transport.enable_queue(&self.setup, plan, features)?;
+        self.inner.lock().phase = Phase::Live;
+        Ok(())
+    }
+
+    /// Fails all requests, now and from now on. The device does not access memory any more.
+    pub(super) fn fail(&self) {
+        let mut inner = self.inner.lock();
+        inner.phase = Phase::Dead;
+        inner.ring.reset(|mut request| {
+            request.unmap(self.dma());
+            request.end(Status::IOERR);
+        });
+    }
+}
+
+/// What becomes of a request that the ring did not take.
+#[cold]
+fn because(refused: Refused) -> Status {
+    match refused {
+        Refused::Full { .. } => Status::DEV_RESOURCE,
+        // The device will be reset, and then there will be room.
+        Refused::Broken(_) => Status::RESOURCE,
+        Refused::Segments(_) | Refused::Bytes(_) | Refused::Table { .. } => Status::IOERR,
+    }
+}
+
+/// The size of a queue: what the device has, but at most what the user wants.
+///
+/// # Errors
+///
+/// `ENODEV`: there is no such queue.
+pub(super) fn size<T: Transport>(transport: &T, features: Features, queue: u16) -> Result<u16> {
+    let most = transport.queue_size_max(queue).min(split::MAX_SIZE);
+    let size = most.min(module_parameters::queue_size.value());
+    match size {
+        0 => Err(ENODEV),
+        _ if features.has(Features::RING_PACKED) => Ok(size),
+        // The next lower power of two.
+        _ => Ok(1 << size.ilog2()),
+    }
+}
+
+fn areas(
+    device: &device::Device<device::Bound>,
+    access: Access,
+    features: Features,
+    size: u16,
+) -> Result<Areas<DmaMemory>> {
+    let bytes = match features.has(Features::RING_PACKED) {
+        true => [packed::descriptor_area(size), packed::EVENT, packed::EVENT],
+        false => [
+            split::descriptor_area(size),
+            split::driver_area(size),
+            split::device_area(size),
+        ],
+    };
+    let [descriptors, driver, device_area] = bytes;
+    Ok(Areas {
+        descriptors: DmaMemory::new(device, access, descriptors)?,
+        driver: DmaMemory::new(device, access, driver)?,
+        device: DmaMemory::new(device, access, device_area)?,
+    })
+}
+
+fn ring<T: Transport>(
+    areas: Areas<DmaMemory>,
+    features: Features,
+    queue: u16,
+    size: u16,
+) -> Result<Requests<T>> {
+    let mut slots = KVec::with_capacity(size.into(), GFP_KERNEL)?;
+    for _ in 0..size {
+        slots.push(Slot::new(), GFP_KERNEL)?;
+    }
+    let settings = Settings {
+        queue,
+        size,
+        features,
+    };
+    Ring::new(settings, areas, slots).map_err(|_| EINVAL)
+}

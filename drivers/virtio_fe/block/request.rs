@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What goes to the device for a request: section 5.2.6.
+//!
+//! Header, status byte, range and table of each tag are in memory that the device has had since
+//! the queue was made, so a request needs no memory, and none but its data has to be mapped:
+//!
+//! ```text
+//! offset  0  header       the device reads it
+//!        16  status       the device writes it
+//!        32  range        the device reads it, to discard or to write zeroes
+//!        64  descriptors  one for each segment, with VIRTIO_F_INDIRECT_DESC
+//! ```
+
+use super::{
+    queue::Queue,
+    Device, //
+};
+use blk_mq::{
+    Operation,
+    Request,
+    Status, //
+};
+use core::mem::{
+    offset_of,
+    size_of, //
+};
+use kernel::prelude::*;
+use virtio_ring::{
+    memory::Memory,
+    segment::Segment, //
+};
+use virtio_spec::{
+    blk::{
+        self,
+        Header,
+        Range, //
+    },
+    split::DESCRIPTOR, //
+};
+use virtio_transport::{
+    DmaView,
+    Transport, //
+};
+
+/// Most segments of data.
+pub(super) const MAX_SEGMENTS: u16 = 62;
+
+/// With the header and the status.
+const MAX_PARTS: usize = MAX_SEGMENTS as usize + 2;
+
+/// Most segments of data with a queue of this size, which no chain exceeds: sections 2.7.5.3.1 and
+/// 2.8.5. `None` if not even one fits.
+pub(super) fn most_segments(queue_size: u32) -> Option<u16> {
+    let most = queue_size.checked_sub(2)?.min(MAX_SEGMENTS.into());
+    (most > 0).then_some(most as u16)
+}
+
+const STATUS: usize = size_of::<Header>();
+const RANGE: usize = 2 * size_of::<Header>();
+const TABLE: usize = 64;
+
+/// Bytes of a tag's table.
+pub(super) const TABLE_BYTES: usize = DESCRIPTOR * MAX_PARTS;
+/// Bytes that belong to a tag.
+pub(super) const TAG_BYTES: usize = TABLE + TABLE_BYTES;
+
+/// No status: the device has to write one.
+const PENDING: u8 = 0xff;
+
+/// Where the table of a tag begins.
+pub(super) const fn table(tag: usize) -> usize {
+    tag * TAG_BYTES + TABLE
+}
+
+/// What the driver keeps of a request.
+#[derive(Clone, Copy)]
+pub(super) struct Pdu {
+    parts: [Segment; MAX_PARTS],
+    /// How many of them there are, and how many of those the device reads.
+    count: usize,
+    readable: usize,
+    /// What the device answered.
+    status: u8,
+}
+
+impl Default for Pdu {
+    fn default() -> Self {
+        Self {
+            parts: [Segment::default(); MAX_PARTS],
+            count: 0,
+            readable: 0,
+            status: PENDING,
+        }
+    }
+}
+
+impl Pdu {
+    /// The parts that the device reads, and those that it writes.
+    #[inline]
+    pub(super) fn parts(&self) -> (&[Segment], &[Segment]) {
+        let parts = self.parts.get(..self.count).unwrap_or_default();
+        parts.split_at_checked(self.readable).unwrap_or_default()
+    }
+
+    #[inline]
+    fn push(&mut self, address: u64, length: u32) {
+        if let Some(part) = self.parts.get_mut(self.count) {
+            *part = Segment { address, length };
+            self.count += 1;
+        }
+    }
+}
+
+/// A request in the words of the device.
+struct Command {
+    kind: u32,
+    sector: u64,
+    /// What goes with it, between header and status.
+    data: Data,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Data {
+    /// Nothing.
+    None,
+    /// The request's data, which the device reads.
+    Out,
+    /// The request's data, which the device writes.
+    In,
+    /// A range of sectors, with these flags.
+    Range(u32),
+}
+
+impl Command {
+    #[inline]
+    fn of<T: Transport>(request: &Request<Device<T>>) -> Option<Self> {
+        let (kind, data) = match request.operation() {
+            Operation::Read => (blk::request::IN, Data::In),
+            Operation::Write => (blk::request::OUT, Data::Out),
+            Operation::Flush => (blk::request::FLUSH, Data::None),
+            Operation::Discard => (blk::request::DISCARD, Data::Range(0)),
+            Operation::WriteZeroes { may_unmap } => {
+                let flags = if may_unmap { blk::UNMAP } else { 0 };
+                (blk::request::WRITE_ZEROES, Data::Range(flags))
+            }
+            Operation::DriverIn => (blk::request::GET_ID, Data::In),
+            Operation::Other => return None,
+        };
+        let sector = match kind {
+            blk::request::IN | blk::request::OUT => request.sector(),
+            _ => 0,
+        };
+        Some(Self { kind, sector, data })
+    }
+}
+
+/// Writes what the device has to know of a request into its tag's memory, maps its data, and notes
+/// all parts in its [`Pdu`].
+///
+/// # Errors
+///
+/// What becomes of the request, of which nothing is mapped.
+#[inline]
+pub(super) fn prepare<T: Transport>(
+    queue: &Queue<T>,
+    request: &mut Request<Device<T>>,
+) -> Result<(), Status> {
+    let command = Command::of(request).ok_or(Status::NOTSUPP)?;
+    let memory = queue.tag(request.tag());
+    memory.store32(offset_of!(Header, kind), command.kind);
+    memory.store64(offset_of!(Header, sector), command.sector);
+    memory.store64(STATUS, PENDING.into());
+    let header = memory.address();
+    match command.data {
+        Data::None => note(request.pdu_mut(), header, |_| ()),
+        Data::Range(flags) => {
+            describe_range(&memory, request, flags);
+            let range = header + RANGE as u64;
+            let bytes = size_of::<Range>() as u32;
+            note(request.pdu_mut(), header, |pdu| pdu.push(range, bytes));
+        }
+        Data::In | Data::Out => {
+            let mapped = request.map(queue.dma(), MAX_SEGMENTS);
+            let (segments, pdu) = mapped.map_err(|error| match error {
+                EIO => Status::IOERR,
+                _ => Status::RESOURCE,
+            })?;
+            note(pdu, header, |pdu| {
+                for segment in segments {
+                    pdu.push(segment.address, segment.length);
+                }
+            });
+        }
+    }
+    let pdu = request.pdu_mut();
+    pdu.readable = match command.data {
+        Data::In => 1,
+        _ => pdu.count - 1,
+    };
+    Ok(())
+}
+
+/// The header, what `data` adds, and the status.
+#[inline]
+fn note(pdu: &mut Pdu, header: u64, data: impl FnOnce(&mut Pdu)) {
+    pdu.count = 0;
+    pdu.push(header, size_of::<Header>() as u32);
+    data(pdu);
+    pdu.push(header + STATUS as u64, 1);
+}
+
+fn describe_range<T: Transport>(memory: &DmaView<'_>, request: &Request<Device<T>>, flags: u32) {
+    memory.store64(RANGE + offset_of!(Range, sector), request.sector());
+    memory.store32(RANGE + offset_of!(Range, num_sectors), request.sectors());
+    memory.store32(RANGE + offset_of!(Range, flags), flags);
+}
+
+/// Notes what the device answered, once and for all.
+#[inline]
+pub(super) fn take_status<T: Transport>(queue: &Queue<T>, request: &mut Request<Device<T>>) {
+    let status = queue.tag(request.tag()).load8(STATUS);
+    request.pdu_mut().status = status;
+}
+
+/// What that means.
+#[inline]
+pub(super) fn status<T: Transport>(request: &mut Request<Device<T>>) -> Status {
+    match request.pdu_mut().status {
+        blk::status::OK => Status::OK,
+        blk::status::UNSUPP => Status::NOTSUPP,
+        _ => Status::IOERR,
+    }
+}
