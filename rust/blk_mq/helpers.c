@@ -104,8 +104,8 @@ void shunt_request_unmap(struct request *rq, struct device *dev, struct shunt_ma
 	mapping->count = 0;
 }
 
-/* A request of the driver's own that reads @len bytes; the driver knows what. May sleep. */
-int shunt_disk_read(struct gendisk *disk, void *buffer, u32 len)
+/* Fills @buffer by a request of the driver's own, which knows what for. */
+static int shunt_disk_read(struct gendisk *disk, void *buffer, u32 len)
 {
 	struct request *rq = blk_mq_alloc_request(disk->queue, REQ_OP_DRV_IN, 0);
 	int err;
@@ -117,6 +117,29 @@ int shunt_disk_read(struct gendisk *disk, void *buffer, u32 len)
 		err = blk_status_to_errno(blk_execute_rq(rq, false));
 	blk_mq_free_request(rq);
 	return err;
+}
+
+/* /sys/block/<disk>/serial, as virtio_blk has it; the string need not end with a zero. */
+static ssize_t serial_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	int err = shunt_disk_read(dev_to_disk(dev), buf, SHUNT_SERIAL);
+
+	return err ? err : strnlen(buf, SHUNT_SERIAL);
+}
+
+static DEVICE_ATTR_RO(serial);
+
+static struct attribute *shunt_attrs[] = {
+	&dev_attr_serial.attr,
+	NULL,
+};
+
+ATTRIBUTE_GROUPS(shunt);
+
+/* Lets user space see @disk, as a child of @parent. */
+int shunt_disk_add(struct gendisk *disk, struct device *parent)
+{
+	return device_add_disk(parent, disk, shunt_groups);
 }
 
 static DEFINE_IDA(shunt_indices);

@@ -10,6 +10,7 @@
 #include <linux/types.h>
 
 struct block_device_operations;
+struct device;
 struct gendisk;
 struct request;
 
@@ -32,7 +33,10 @@ int shunt_request_map(struct request *rq, struct device *dev, struct shunt_mappi
 		      u32 max);
 void shunt_request_unmap(struct request *rq, struct device *dev, struct shunt_mapping *mapping);
 
-int shunt_disk_read(struct gendisk *disk, void *buffer, u32 len);
+/* Bytes of a serial number. */
+#define SHUNT_SERIAL 20
+
+int shunt_disk_add(struct gendisk *disk, struct device *parent);
 
 int shunt_disk_index(void);
 void shunt_disk_index_free(int index);

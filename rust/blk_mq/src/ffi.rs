@@ -32,7 +32,7 @@ extern "C" {
         max: u32,
     ) -> c_int;
     pub(crate) fn shunt_request_unmap(rq: *mut c_void, dev: *mut c_void, mapping: *mut Mapping);
-    pub(crate) fn shunt_disk_read(disk: *mut c_void, buffer: *mut c_void, len: u32) -> c_int;
+    pub(crate) fn shunt_disk_add(disk: *mut c_void, parent: *mut c_void) -> c_int;
     pub(crate) fn shunt_disk_index() -> c_int;
     pub(crate) fn shunt_disk_index_free(index: c_int);
     pub(crate) fn shunt_disk_operations() -> *const c_void;

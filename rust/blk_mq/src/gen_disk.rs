@@ -116,7 +116,8 @@ impl<T: Operations> GenDisk<T> {
     }
 
     /// Lets user space see it, as a child of `parent`, with `sectors` of 512 bytes. It may be
-    /// read and written before this returns. To be called once.
+    /// read and written before this returns. To be called once. Its `serial` in sysfs is what
+    /// [`Operation::DriverIn`](crate::Operation::DriverIn) reads, of up to 20 bytes.
     ///
     /// # Errors
     ///
@@ -128,7 +129,7 @@ impl<T: Operations> GenDisk<T> {
         to_result(unsafe {
             bindings::set_capacity(self.raw.as_ptr(), sectors);
             bindings::set_disk_ro(self.raw.as_ptr(), is_read_only);
-            bindings::device_add_disk(parent, self.raw.as_ptr(), null_mut())
+            ffi::shunt_disk_add(self.raw.as_ptr().cast(), parent)
         })?;
         self.is_added.store(true, Release);
         Ok(())
@@ -158,20 +159,6 @@ impl<T: Operations> GenDisk<T> {
     pub fn kick_requeued(&self) {
         // SAFETY: By the type invariant, a disk has a queue.
         unsafe { bindings::blk_mq_kick_requeue_list((*self.raw.as_ptr()).queue) };
-    }
-
-    /// Fills `buffer`, which is not on the stack, by an
-    /// [`Operation::DriverIn`](crate::Operation::DriverIn).
-    ///
-    /// # Errors
-    ///
-    /// No memory, or the driver failed it.
-    pub fn read(&self, buffer: &mut [u8]) -> Result {
-        let len = u32::try_from(buffer.len())?;
-        // SAFETY: By the type invariant; the request has ended when this returns.
-        to_result(unsafe {
-            ffi::shunt_disk_read(self.raw.as_ptr().cast(), buffer.as_mut_ptr().cast(), len)
-        })
     }
 }
 

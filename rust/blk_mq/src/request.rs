@@ -46,7 +46,7 @@ pub enum Operation {
         /// Sectors may be forgotten (no `REQ_NOUNMAP`).
         may_unmap: bool,
     },
-    /// A request of the driver's own, which reads: [`GenDisk::read`](crate::GenDisk::read).
+    /// Read the disk's serial number.
     DriverIn,
     /// Nothing that a driver here has asked for.
     Other,

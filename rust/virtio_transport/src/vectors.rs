@@ -13,6 +13,7 @@ use crate::{
         Window, //
     },
 };
+use core::ptr::null_mut;
 use kernel::{
     bindings,
     pci,
@@ -162,9 +163,9 @@ fn allocate(device: &pci::Device, number: u32, kind: u32) -> Result {
         pre_vectors: 1,
         ..pin_init::zeroed()
     };
-    let flags = match kind {
-        bindings::PCI_IRQ_MSIX => kind | bindings::PCI_IRQ_AFFINITY,
-        _ => kind,
+    let (flags, affinity) = match kind {
+        bindings::PCI_IRQ_MSIX => (kind | bindings::PCI_IRQ_AFFINITY, &raw mut affinity),
+        _ => (kind, null_mut()),
     };
     // SAFETY: The device is valid and bound to us, and has no vectors yet.
     let allocated = unsafe {
@@ -173,7 +174,7 @@ fn allocate(device: &pci::Device, number: u32, kind: u32) -> Result {
             number,
             number,
             flags,
-            &raw mut affinity,
+            affinity,
         )
     };
     kernel::error::to_result(allocated)
