@@ -21,6 +21,7 @@ const PACKAGES: &[&str] = &[
     "shunt-blk",
     "selftests",
     "hostile",
+    "fe_tests",
     "bench",
     "shunt-top",
 ];

@@ -8,6 +8,7 @@ pub(crate) mod interactive;
 pub(crate) mod run;
 pub(crate) mod test;
 mod vfio_user;
+mod virtio_fe;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,7 +22,7 @@ use l1::scenario::{Report, Scenario, SCENARIOS};
 use crate::boot::boot;
 use crate::images::{self, Images};
 use crate::out::{self, Places};
-use crate::qemu::{self, Accelerator, Console, Machine, Program};
+use crate::qemu::{self, Accelerator, Console, Hardware, Machine, Program};
 use crate::report;
 
 /// A KVM that works boots L1 in a second or two.
@@ -83,6 +84,7 @@ impl Lab {
     ) -> Machine<'a> {
         Machine {
             qemu: &Program::System,
+            hardware: Hardware::PLAIN,
             images: &self.images,
             job,
             cpus,

@@ -17,6 +17,9 @@ use l1::job::{Job, PARAMETER};
 
 use crate::images::Images;
 
+/// A machine of QEMU's that has one serial port by itself.
+const MICROVM: &str = "microvm";
+
 /// Who executes L1's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Accelerator {
@@ -37,9 +40,30 @@ pub(crate) enum Console {
     Terminal,
 }
 
+/// What one L1 has and others have not.
+#[derive(Debug)]
+pub(crate) struct Hardware {
+    /// QEMU's `-machine`.
+    pub(crate) machine: &'static str,
+    /// Further arguments of QEMU's.
+    pub(crate) arguments: Vec<String>,
+    /// Further words of the kernel's command line.
+    pub(crate) cmdline: String,
+}
+
+impl Hardware {
+    /// That of most L1s.
+    pub(crate) const PLAIN: &'static Self = &Self {
+        machine: "q35,kernel-irqchip=off",
+        arguments: Vec::new(),
+        cmdline: String::new(),
+    };
+}
+
 /// One L1.
 pub(crate) struct Machine<'a> {
     pub(crate) qemu: &'a Program,
+    pub(crate) hardware: &'a Hardware,
     pub(crate) images: &'a Images,
     pub(crate) job: &'a Job,
     pub(crate) cpus: u32,
@@ -78,7 +102,7 @@ impl Machine<'_> {
         let log = self.qemu_log();
         command
             .stderr(File::create(&log).with_context(|| log.display().to_string())?)
-            .args(["-machine", "q35,kernel-irqchip=off"])
+            .args(["-machine", self.hardware.machine])
             .args(self.processor())
             .args([
                 "-m",
@@ -106,7 +130,15 @@ impl Machine<'_> {
                 .stdin(Stdio::null()),
             Console::Terminal => command.args(["-serial", "mon:stdio"]),
         };
-        command.arg("-serial").arg(file(&self.results()));
+        let results = self.results();
+        match self.hardware.machine.starts_with(MICROVM) {
+            true => command
+                .arg("-chardev")
+                .arg(format!("file,id=results,path={}", escaped(&results)))
+                .args(["-device", "isa-serial,chardev=results,index=1"]),
+            false => command.arg("-serial").arg(file(&results)),
+        };
+        command.args(&self.hardware.arguments);
         Ok(command)
     }
 
@@ -132,8 +164,9 @@ impl Machine<'_> {
             Console::Terminal => 5,
         };
         format!(
-            "console=ttyS0 loglevel={level} panic=-1 oops=panic nokaslr no_timer_check kvm.halt_poll_ns=0 {clock}{PARAMETER}{}",
-            self.job
+            "console=ttyS0 loglevel={level} panic=-1 oops=panic nokaslr no_timer_check kvm.halt_poll_ns=0 {clock}{PARAMETER}{} {}",
+            self.job,
+            self.hardware.cmdline
         )
     }
 
@@ -148,9 +181,14 @@ impl Machine<'_> {
     }
 }
 
-/// A serial port's back end. A comma in the path would end it.
+/// A serial port's back end.
 fn file(path: &Path) -> String {
-    format!("file:{}", path.display().to_string().replace(',', ",,"))
+    format!("file:{}", escaped(path))
+}
+
+/// A path in an option. A comma would end it.
+pub(crate) fn escaped(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use l1::job::Job;
 use l1::scenario::{Scenario, SCENARIOS};
 use serde::Serialize;
 
-use super::{vfio_user, Lab};
+use super::{vfio_user, virtio_fe, Lab};
 use crate::boot::{boot, Outcome};
 use crate::bpftrace;
 use crate::ktap::{self, Test, Verdict};
@@ -56,6 +56,8 @@ enum Part {
     Guests,
     /// A guest of QEMU's, which is a client of our vfio-user server
     VfioUser,
+    /// The program `fe_tests` in L1, on virtio devices of QEMU's
+    VirtioFe,
 }
 
 /// How many tests ended how; `make test` adds up the files of all parts.
@@ -142,6 +144,9 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
             true => vec![skipped("vfio-user", TOO_BIG)],
             false => vfio_user::tests(lab)?,
         });
+    }
+    if wanted(Part::VirtioFe) {
+        tests.append(&mut virtio_fe::tests(lab, pace.slower)?);
     }
     tests.iter().for_each(print);
     let counts = Counts::of(&tests);
@@ -242,7 +247,7 @@ pub(super) fn test(name: &str, failures: &[String]) -> Test {
 }
 
 /// The boot itself as a test: its end, its kernel log, and a status that its tests explain.
-fn whole(name: &str, outcome: &Outcome, tests: &[Test]) -> Test {
+pub(super) fn whole(name: &str, outcome: &Outcome, tests: &[Test]) -> Test {
     let mut failures = outcome.failures.clone();
     if !outcome.succeeded() && failures.is_empty() && Counts::of(tests).failed == 0 {
         failures.push("the job failed although none of its tests did".to_owned());

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The tests, a file for each theme.
+
+mod coexist;
+mod reload;
+mod request;
+mod stress;
+mod what;
+
+use std::fmt;
+
+use anyhow::Result;
+use fe_tests::plan::{self, Machine};
+
+use crate::disk::Disk;
+use crate::driver::Module;
+
+/// One test.
+pub(crate) struct Test {
+    pub(crate) name: String,
+    pub(crate) run: Box<dyn Fn(&Machine, &Module) -> Result<()>>,
+}
+
+/// The error of a test that cannot run here.
+#[derive(Debug)]
+pub(crate) struct Skip(pub(crate) String);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+/// A test of one disk.
+type OfDisk = fn(&plan::Disk) -> Result<()>;
+
+/// In this order: the last ones leave on the disks what the host checks.
+const OF_EACH_DISK: &[(&str, OfDisk)] = &[
+    ("what", what::run),
+    ("interrupts", what::interrupts),
+    ("read", request::read),
+    ("write", request::write),
+    ("scatter", request::scatter),
+    ("zeroes", request::zeroes),
+    ("stress", stress::run),
+];
+
+/// The tests of a machine.
+pub(crate) fn of(machine: &'static Machine) -> Vec<Test> {
+    let mut tests = vec![match machine.has_other_drivers {
+        true => test("coexist".to_owned(), coexist::run),
+        false => test("load".to_owned(), |_, module| module.load()),
+    }];
+    for disk in machine.disks {
+        for &(name, run) in OF_EACH_DISK {
+            let name = format!("{}.{name}", disk.name);
+            tests.push(test(name, move |_, _| run(disk)));
+        }
+    }
+    tests.push(test("reload".to_owned(), reload::run));
+    if machine.has_other_drivers {
+        tests.push(test("give-back".to_owned(), coexist::give_back));
+    }
+    tests
+}
+
+fn test(name: String, run: impl Fn(&Machine, &Module) -> Result<()> + 'static) -> Test {
+    let run = Box::new(run);
+    Test { name, run }
+}
+
+/// The disk of the plan, as it is here.
+fn open(disk: &plan::Disk) -> Result<Disk> {
+    Disk::open(disk.name, disk.is_read_only)
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The module goes and comes.
+
+use anyhow::{ensure, Context, Result};
+use fe_tests::content::{FIRST, LAST, READ_ONLY, WRITTEN};
+use fe_tests::plan::Machine;
+use rustix::io::Errno;
+
+use super::open;
+use crate::driver::Module;
+
+const TIMES: u32 = 8;
+
+/// Each time all disks are there and hold what was written before. While one is open the module
+/// stays.
+pub(super) fn run(machine: &Machine, module: &Module) -> Result<()> {
+    for time in 0..TIMES {
+        once(machine, module).with_context(|| format!("time {time}"))?;
+    }
+    Ok(())
+}
+
+fn once(machine: &Machine, module: &Module) -> Result<()> {
+    for plan in machine.disks {
+        let disk = open(plan)?;
+        disk.verify(READ_ONLY.start, 64, FIRST)?;
+        if !plan.is_read_only {
+            disk.verify(WRITTEN.start, 64, LAST)?;
+        }
+        let busy = module
+            .unload()
+            .err()
+            .context("unloaded while a disk is open")?;
+        let errno = busy.downcast_ref::<Errno>();
+        ensure!(errno == Some(&Errno::AGAIN), "{busy:#}");
+    }
+    module.unload()?;
+    module.load()
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The machines that the tests run on, and the disks of each.
+
+/// How a machine has its virtio devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bus {
+    /// On PCI.
+    Pci,
+    /// On PCI, behind an IOMMU of Intel's.
+    PciWithIommu,
+    /// On virtio-mmio, which ACPI tells of.
+    Mmio,
+}
+
+/// One disk; its serial number is its name.
+#[derive(Debug)]
+pub struct Disk {
+    /// Its name.
+    pub name: &'static str,
+    /// Properties of QEMU's device.
+    pub properties: &'static str,
+    /// It cannot be written.
+    pub is_read_only: bool,
+    /// Interrupts that it has in `/proc/interrupts`, on two CPUs.
+    pub interrupts: usize,
+}
+
+/// One machine.
+#[derive(Debug)]
+pub struct Machine {
+    /// Its name.
+    pub name: &'static str,
+    /// How it has its devices.
+    pub bus: Bus,
+    /// Its CPUs.
+    pub cpus: u32,
+    /// Parameters of the module.
+    pub parameters: &'static str,
+    /// The kernel's own drivers get the devices first.
+    pub has_other_drivers: bool,
+    /// Its disks.
+    pub disks: &'static [Disk],
+}
+
+const fn disk(name: &'static str, properties: &'static str, interrupts: usize) -> Disk {
+    Disk {
+        name,
+        properties,
+        is_read_only: false,
+        interrupts,
+    }
+}
+
+const fn read_only(disk: Disk) -> Disk {
+    Disk {
+        is_read_only: true,
+        ..disk
+    }
+}
+
+/// One vector for the configuration, and one for each queue: on two CPUs there are two.
+const PER_QUEUE: usize = 3;
+
+const PCI_DISKS: &[Disk] = &[
+    disk("split", "packed=off", PER_QUEUE),
+    disk("packed", "packed=on", PER_QUEUE),
+    disk(
+        "split-plain",
+        "packed=off,event_idx=off,indirect_desc=off",
+        PER_QUEUE,
+    ),
+    disk(
+        "packed-plain",
+        "packed=on,event_idx=off,indirect_desc=off",
+        PER_QUEUE,
+    ),
+    disk(
+        "split-direct",
+        "packed=off,indirect_desc=off,queue-size=16",
+        PER_QUEUE,
+    ),
+    disk(
+        "packed-direct",
+        "packed=on,indirect_desc=off,queue-size=16",
+        PER_QUEUE,
+    ),
+    disk("split-small", "packed=off,queue-size=4", PER_QUEUE),
+    disk("packed-small", "packed=on,queue-size=4", PER_QUEUE),
+    disk("packed-large", "packed=on,queue-size=1024", PER_QUEUE),
+    disk("one-queue", "packed=on,num-queues=1", 2),
+    disk("shared", "packed=on,num-queues=4,vectors=2", 2),
+    disk("pin", "packed=on,vectors=0", 1),
+    disk("split-pin", "packed=off,vectors=0", 1),
+    disk(
+        "blocks-4k",
+        "packed=on,logical_block_size=4096,physical_block_size=4096",
+        PER_QUEUE,
+    ),
+    read_only(disk("read-only", "packed=on", PER_QUEUE)),
+];
+
+const IOMMU_DISKS: &[Disk] = &[
+    disk(
+        "split-iommu",
+        "packed=off,iommu_platform=on,disable-legacy=on",
+        PER_QUEUE,
+    ),
+    disk(
+        "packed-iommu",
+        "packed=on,iommu_platform=on,disable-legacy=on",
+        PER_QUEUE,
+    ),
+    disk(
+        "direct-iommu",
+        "packed=on,iommu_platform=on,disable-legacy=on,indirect_desc=off",
+        PER_QUEUE,
+    ),
+    // It reaches memory past the IOMMU.
+    disk("physical", "packed=on", PER_QUEUE),
+];
+
+const MMIO_DISKS: &[Disk] = &[
+    disk("mmio-split", "packed=off", 1),
+    disk("mmio-packed", "packed=on", 1),
+    disk(
+        "mmio-plain",
+        "packed=off,event_idx=off,indirect_desc=off",
+        1,
+    ),
+    disk("mmio-queues", "packed=on,num-queues=4", 1),
+    read_only(disk("mmio-read-only", "packed=on", 1)),
+];
+
+/// All machines.
+pub const MACHINES: &[Machine] = &[
+    Machine {
+        name: "pci",
+        bus: Bus::Pci,
+        cpus: 2,
+        parameters: "",
+        has_other_drivers: false,
+        disks: PCI_DISKS,
+    },
+    Machine {
+        name: "pci-1cpu",
+        bus: Bus::Pci,
+        cpus: 1,
+        parameters: "packed=0",
+        has_other_drivers: false,
+        disks: &[
+            disk("split", "packed=on", 2),
+            disk("split-pin", "vectors=0", 1),
+        ],
+    },
+    Machine {
+        name: "iommu",
+        bus: Bus::PciWithIommu,
+        cpus: 2,
+        parameters: "",
+        has_other_drivers: false,
+        disks: IOMMU_DISKS,
+    },
+    Machine {
+        name: "mmio",
+        bus: Bus::Mmio,
+        cpus: 2,
+        parameters: "",
+        has_other_drivers: false,
+        disks: MMIO_DISKS,
+    },
+    Machine {
+        name: "coexist",
+        bus: Bus::Pci,
+        cpus: 2,
+        parameters: "",
+        has_other_drivers: true,
+        disks: &[disk("mine", "packed=on", PER_QUEUE)],
+    },
+];
+
+/// The machine of this name.
+pub fn machine(name: &str) -> Option<&'static Machine> {
+    MACHINES.iter().find(|machine| machine.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_serial_number_and_taken_once() {
+        for machine in MACHINES {
+            for (number, disk) in machine.disks.iter().enumerate() {
+                assert!(disk.name.len() <= 20, "{}", disk.name);
+                let before = &machine.disks[..number];
+                assert!(before.iter().all(|other| other.name != disk.name));
+            }
+        }
+    }
+}

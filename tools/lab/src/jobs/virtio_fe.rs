@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! virtio_fe.ko in L1, on virtio devices of QEMU's: each machine of `fe_tests` is a boot, and each
+//! of its disks is an image, which is made and judged here.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use fe_tests::content::{self, FIRST, LAST, READ_ONLY, SECTOR, SECTORS, WRITTEN};
+use fe_tests::plan::{self, Bus, MACHINES};
+use l1::job::Job;
+
+use super::test::{test, whole};
+use super::Lab;
+use crate::boot::boot;
+use crate::ktap::{self, Test};
+use crate::qemu::{escaped, Hardware, Machine};
+
+/// Seconds for all tests of a machine.
+const LIMIT: u64 = 240;
+
+/// Sectors that are made or judged at a time.
+const PIECE: u64 = 2048;
+
+/// L1's kernel has its own drivers built in, and they would be there first.
+const NO_OTHER_DRIVERS: &str = "initcall_blacklist=virtio_pci_driver_init,virtio_mmio_init";
+
+/// The tests on all machines.
+///
+/// # Errors
+///
+/// An image cannot be made, or L1 cannot be booted.
+pub(super) fn tests(lab: &Lab, slower: u64) -> Result<Vec<Test>> {
+    let mut tests = Vec::new();
+    for plan in MACHINES {
+        let mut found = on(lab, plan, Duration::from_secs(slower * LIMIT))?;
+        for test in &mut found {
+            test.name = format!("virtio-fe.{}.{}", plan.name, test.name);
+        }
+        tests.append(&mut found);
+    }
+    Ok(tests)
+}
+
+/// The tests on one machine.
+fn on(lab: &Lab, plan: &plan::Machine, limit: Duration) -> Result<Vec<Test>> {
+    let name = format!("virtio-fe-{}", plan.name);
+    let directory = lab.places.out(&format!("test/{name}"))?;
+    for disk in plan.disks {
+        make(disk.name, &image(&directory, disk))?;
+    }
+    let words = [
+        "/bin/fe_tests",
+        "--machine",
+        plan.name,
+        "--module",
+        "/lib/modules/virtio_fe.ko",
+    ];
+    let job = Job::Program(words.map(str::to_owned).to_vec());
+    let hardware = hardware(plan, &directory);
+    let machine = Machine {
+        hardware: &hardware,
+        ..lab.machine(&job, plan.cpus, &directory)
+    };
+    let outcome = boot(&machine, &name, limit)?;
+    let mut tests = ktap::parse("output", outcome.stream("fe_tests"));
+    tests.push(whole("boot", &outcome, &tests));
+    for disk in plan.disks {
+        let failures = match judge(disk, &image(&directory, disk)) {
+            Ok(()) => vec![],
+            Err(error) => vec![format!("{error:#}")],
+        };
+        tests.push(test(&format!("{}.image", disk.name), &failures));
+    }
+    Ok(tests)
+}
+
+fn image(directory: &Path, disk: &plan::Disk) -> PathBuf {
+    directory.join(format!("{}.img", disk.name))
+}
+
+fn hardware(plan: &plan::Machine, directory: &Path) -> Hardware {
+    let words = bus_arguments(plan.bus).iter();
+    let mut arguments: Vec<String> = words.map(|&word| word.to_owned()).collect();
+    let device = match plan.bus {
+        Bus::Pci | Bus::PciWithIommu => "virtio-blk-pci",
+        Bus::Mmio => "virtio-blk-device",
+    };
+    for disk in plan.disks {
+        let (name, properties) = (disk.name, disk.properties);
+        let path = escaped(&image(directory, disk));
+        let access = if disk.is_read_only {
+            ",read-only=on"
+        } else {
+            ""
+        };
+        let drive = format!("file={path},format=raw,if=none,discard=unmap,id={name}{access}");
+        let device = format!("{device},drive={name},serial={name},{properties}");
+        arguments.extend(["-drive", &drive, "-device", &device].map(str::to_owned));
+    }
+    let others = if plan.has_other_drivers {
+        ""
+    } else {
+        NO_OTHER_DRIVERS
+    };
+    Hardware {
+        machine: match plan.bus {
+            Bus::Pci | Bus::PciWithIommu => Hardware::PLAIN.machine,
+            Bus::Mmio => "microvm,rtc=on",
+        },
+        arguments,
+        cmdline: format!("{others} {}", bus_words(plan.bus)),
+    }
+}
+
+/// What QEMU has to know of the bus.
+fn bus_arguments(bus: Bus) -> &'static [&'static str] {
+    match bus {
+        Bus::Pci => &[],
+        Bus::PciWithIommu => &["-device", "intel-iommu,intremap=on,caching-mode=on,eim=on"],
+        // As they are by default, these devices are legacy ones.
+        Bus::Mmio => &["-global", "virtio-mmio.force-legacy=false"],
+    }
+}
+
+/// What the kernel has to know of the bus.
+fn bus_words(bus: Bus) -> &'static str {
+    match bus {
+        Bus::Pci => "",
+        Bus::PciWithIommu => "intel_iommu=on",
+        // The frequency of the time-stamp counter cannot be found out there.
+        Bus::Mmio => "tsc_early_khz=2600000",
+    }
+}
+
+/// Makes the image of a disk that was never written.
+fn make(name: &str, path: &Path) -> Result<()> {
+    let file = File::create(path).with_context(|| path.display().to_string())?;
+    let mut file = BufWriter::new(file);
+    let mut piece = vec![0; PIECE as usize * SECTOR];
+    for first in (0..SECTORS).step_by(PIECE as usize) {
+        content::fill(name, first, FIRST, &mut piece);
+        file.write_all(&piece)?;
+    }
+    file.flush().with_context(|| path.display().to_string())
+}
+
+/// What was only read is as it was, and what was written is as the tests left it.
+fn judge(disk: &plan::Disk, path: &Path) -> Result<()> {
+    let file = File::open(path).with_context(|| path.display().to_string())?;
+    let written = if disk.is_read_only { FIRST } else { LAST };
+    for (part, generation) in [(READ_ONLY, FIRST), (WRITTEN, written)] {
+        let mut piece = vec![0; PIECE as usize * SECTOR];
+        for first in part.step_by(PIECE as usize) {
+            file.read_exact_at(&mut piece, first * SECTOR as u64)?;
+            let wrong = content::first_wrong(disk.name, first, generation, &piece);
+            ensure!(wrong.is_none(), "sector and whether it is zero: {wrong:?}");
+        }
+    }
+    Ok(())
+}
