@@ -3,6 +3,7 @@
 //! Block devices: section 5.2.
 
 mod config;
+mod counts;
 mod queue;
 mod recovery;
 mod request;
@@ -23,8 +24,13 @@ use kernel::{
     new_mutex,
     new_work,
     prelude::*,
+    seq_file::SeqFile,
+    seq_print,
     sync::{
-        atomic::Atomic,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Mutex, //
     },
@@ -41,8 +47,10 @@ use virtio_transport::{
     cancel,
     negotiate,
     reset,
+    Debugfs,
     Handler,
     Interrupts,
+    Observed,
     Plan,
     Transport,
     Vectors, //
@@ -50,6 +58,9 @@ use virtio_transport::{
 
 /// Name of a disk, before its number.
 const PREFIX: &str = "vfe";
+
+/// Name of a directory in debugfs, before the device's.
+const NAME: &str = "virtio_fe";
 
 /// A device, as its requests, its interrupts and its recovery see it.
 #[pin_data]
@@ -62,6 +73,8 @@ struct Device<T: Transport> {
     must_reset: Atomic<bool>,
     /// The device has gone for good.
     is_gone: Atomic<bool>,
+    /// How often it was reset.
+    resets: Atomic<u32>,
     #[pin]
     disk: Mutex<Option<Arc<GenDisk<Self>>>>,
     #[pin]
@@ -96,6 +109,7 @@ impl<T: Transport> Device<T> {
                 queues,
                 must_reset: Atomic::new(false),
                 is_gone: Atomic::new(false),
+                resets: Atomic::new(0),
                 disk <- new_mutex!(None),
                 work <- new_work!("virtio_fe::Device"),
                 transport,
@@ -162,7 +176,7 @@ impl<T: Transport> Operations for Device<T> {
     #[inline]
     fn complete(queue: &Queue<T>, mut request: Request<Self>) {
         request.unmap(queue.dma());
-        let status = request::status(&mut request);
+        let status = request::status(&request);
         request.end(status);
     }
 
@@ -193,8 +207,24 @@ impl<T: Transport> Handler for Device<T> {
     }
 }
 
+impl<T: Transport> Observed for Device<T> {
+    fn show(&self, file: &SeqFile) {
+        let (features, resets) = (self.features.bits(), self.resets.load(Relaxed));
+        seq_print!(file, "features {features:#x} resets {resets}\n");
+        for queue in &self.queues {
+            queue.show(file);
+        }
+    }
+
+    fn reset(this: &Arc<Self>) {
+        this.call_for_reset();
+    }
+}
+
 /// A block device with this driver, until this is dropped.
 pub(crate) struct Disk<T: Transport> {
+    /// Nobody resets the device on purpose while it goes.
+    debugfs: Option<Debugfs<Device<T>>>,
     device: Arc<Device<T>>,
     interrupts: Option<Interrupts<Device<T>>>,
 }
@@ -208,7 +238,12 @@ impl<T: Transport> Disk<T> {
     pub(crate) fn new(parent: &device::Device<device::Bound>, transport: T) -> Result<Self> {
         let (device, vectors) = Device::new(parent, transport)?;
         let interrupts = Some(vectors.request(device.clone(), parent.name())?);
-        let this = Self { device, interrupts };
+        let debugfs = Some(Debugfs::new(NAME, parent.name(), device.clone())?);
+        let this = Self {
+            debugfs,
+            device,
+            interrupts,
+        };
         let disk = this.device.disk()?;
         *this.device.disk.lock() = Some(disk.clone());
         this.device.go();
@@ -224,6 +259,7 @@ impl<T: Transport> Disk<T> {
 
 impl<T: Transport> Drop for Disk<T> {
     fn drop(&mut self) {
+        self.debugfs = None;
         let disk = self.device.disk.lock().clone();
         if let Some(disk) = disk {
             if !self.device.transport.is_present() {

@@ -3,6 +3,7 @@
 //! A request queue: requests go into the ring, and come out of it.
 
 use super::{
+    counts::Counts,
     request,
     Device, //
 };
@@ -16,6 +17,8 @@ use kernel::{
     device,
     new_spinlock_irq,
     prelude::*,
+    seq_file::SeqFile,
+    seq_print,
     sync::{
         aref::ARef,
         SpinLockIrq, //
@@ -65,6 +68,35 @@ enum Phase {
 struct Inner<T: Transport> {
     ring: Requests<T>,
     phase: Phase,
+    counts: Counts,
+}
+
+impl<T: Transport> Inner<T> {
+    /// Shows the device all that was added.
+    #[inline]
+    fn publish(&mut self) -> Option<Notification> {
+        let notification = self.ring.publish();
+        self.counts.published(notification.is_some());
+        notification
+    }
+
+    /// Completes all that the device has used; how much.
+    #[inline]
+    fn take(&mut self, queue: &Queue<T>) -> Result<u64, Broken> {
+        let mut number = 0u64;
+        loop {
+            self.ring.disable_interrupts();
+            while let Some(used) = self.ring.pop()? {
+                let mut request = used.token;
+                request::take_status(queue, &mut request);
+                request.complete();
+                number = number.wrapping_add(1);
+            }
+            if !self.ring.enable_interrupts() {
+                return Ok(number);
+            }
+        }
+    }
 }
 
 /// A request queue.
@@ -110,7 +142,11 @@ impl<T: Transport> Queue<T> {
         let doorbell = transport.enable_queue(&setup, plan, features)?;
         let dma = (access == Access::Platform).then(|| transport.device().clone());
         Ok(try_pin_init!(Self {
-            inner <- new_spinlock_irq!(Inner { ring, phase: Phase::Live }),
+            inner <- new_spinlock_irq!(Inner {
+                ring,
+                phase: Phase::Live,
+                counts: Counts::default(),
+            }),
             setup,
             doorbell,
             tags,
@@ -150,7 +186,7 @@ impl<T: Transport> Queue<T> {
         let mut inner = self.inner.lock();
         let added = self.add(&mut inner, request);
         let notification = match (&added, is_last) {
-            (Ok(()), true) => inner.ring.publish(),
+            (Ok(()), true) => inner.publish(),
             _ => None,
         };
         drop(inner);
@@ -165,35 +201,36 @@ impl<T: Transport> Queue<T> {
     fn add(
         &self,
         inner: &mut Inner<T>,
-        mut request: Request<Device<T>>,
+        request: Request<Device<T>>,
     ) -> Result<(), (Status, Request<Device<T>>)> {
         match inner.phase {
             Phase::Live => (),
             Phase::Stopped => return Err((Status::RESOURCE, request)),
             Phase::Dead => return Err((Status::IOERR, request)),
         }
-        let tag = request.tag();
-        // A copy of where the parts are, because the ring takes the request.
-        let pdu = *request.pdu_mut();
-        let (readable, writable) = pdu.parts();
         let added = match self.is_indirect {
             true => {
-                let memory = self.tags.part(request::table(tag), request::TABLE_BYTES);
+                let table = request::table(request.tag());
+                let memory = self.tags.part(table, request::TABLE_BYTES);
                 let address = memory.address();
                 let table = Table {
                     memory: &memory,
                     address,
                 };
-                inner.ring.add_indirect(table, readable, writable, request)
+                inner
+                    .ring
+                    .add_indirect_with(table, request, |request| request.pdu().parts())
             }
-            false => inner.ring.add(readable, writable, request),
+            false => inner
+                .ring
+                .add_with(request, |request| request.pdu().parts()),
         };
         added.map_err(|(refused, request)| (because(refused), request))
     }
 
     /// Lets the device have what has been queued.
     pub(super) fn commit(&self) {
-        let notification = self.inner.lock().ring.publish();
+        let notification = self.inner.lock().publish();
         self.notify(notification);
     }
 
@@ -211,20 +248,27 @@ impl<T: Transport> Queue<T> {
     /// What the device did wrong. It has to be reset.
     #[inline]
     pub(super) fn take_used(&self) -> Result<bool, Broken> {
-        let mut any = false;
         let mut inner = self.inner.lock();
-        loop {
-            inner.ring.disable_interrupts();
-            while let Some(used) = inner.ring.pop()? {
-                let mut request = used.token;
-                request::take_status(self, &mut request);
-                request.complete();
-                any = true;
-            }
-            if !inner.ring.enable_interrupts() {
-                return Ok(any);
-            }
-        }
+        let number = inner.take(self)?;
+        inner.counts.took(number);
+        Ok(number > 0)
+    }
+
+    /// What there is to see of it.
+    pub(super) fn show(&self, file: &SeqFile) {
+        let (number, size) = (self.setup.queue, self.setup.size);
+        let inner = self.inner.lock();
+        let format = match inner.ring {
+            Ring::Split(_) => "split",
+            Ring::Packed(_) => "packed",
+        };
+        let busy = size.wrapping_sub(inner.ring.free());
+        let counts = inner.counts;
+        drop(inner);
+        seq_print!(
+            file,
+            "queue {number} {format} size {size} busy {busy} {counts}\n"
+        );
     }
 
     /// From now on requests wait.

@@ -25,6 +25,7 @@ use kernel::{
         atomic::{
             Acquire,
             Full,
+            Relaxed,
             Release, //
         },
         Arc, //
@@ -80,7 +81,8 @@ impl<T: Transport> Device<T> {
         if self.is_gone.load(Acquire) {
             return;
         }
-        dev_warn!(self.transport.device(), "resetting the device\n");
+        self.resets.add(1u32, Relaxed);
+        dev_info!(self.transport.device(), "resetting the device\n");
         disk.tag_set().quiesce();
         for queue in &self.queues {
             queue.stop();

@@ -28,7 +28,10 @@ use core::mem::{
 use kernel::prelude::*;
 use virtio_ring::{
     memory::Memory,
-    segment::Segment, //
+    segment::{
+        Parts,
+        Segment, //
+    }, //
 };
 use virtio_spec::{
     blk::{
@@ -96,11 +99,12 @@ impl Default for Pdu {
 }
 
 impl Pdu {
-    /// The parts that the device reads, and those that it writes.
+    /// Where the request is.
     #[inline]
-    pub(super) fn parts(&self) -> (&[Segment], &[Segment]) {
+    pub(super) fn parts(&self) -> Parts<'_> {
         let parts = self.parts.get(..self.count).unwrap_or_default();
-        parts.split_at_checked(self.readable).unwrap_or_default()
+        let (readable, writable) = parts.split_at_checked(self.readable).unwrap_or_default();
+        Parts { readable, writable }
     }
 
     #[inline]
@@ -225,8 +229,8 @@ pub(super) fn take_status<T: Transport>(queue: &Queue<T>, request: &mut Request<
 
 /// What that means.
 #[inline]
-pub(super) fn status<T: Transport>(request: &mut Request<Device<T>>) -> Status {
-    match request.pdu_mut().status {
+pub(super) fn status<T: Transport>(request: &Request<Device<T>>) -> Status {
+    match request.pdu().status {
         blk::status::OK => Status::OK,
         blk::status::UNSUPP => Status::NOTSUPP,
         _ => Status::IOERR,

@@ -156,6 +156,13 @@ impl<T: Operations> Request<T> {
 
     /// The driver's data of it.
     #[inline]
+    pub fn pdu(&self) -> &T::Pdu {
+        // SAFETY: `init_request` initialized it; `self` is borrowed.
+        unsafe { &(*self.whole_pdu()).driver }
+    }
+
+    /// The driver's data of it, to be changed.
+    #[inline]
     pub fn pdu_mut(&mut self) -> &mut T::Pdu {
         // SAFETY: `init_request` initialized it; `self` is borrowed.
         unsafe { &mut (*self.whole_pdu()).driver }

@@ -18,6 +18,7 @@
 //! This crate is the only place where a virtio driver touches C. Nothing here knows what a device
 //! is for.
 
+mod debugfs;
 mod deferred;
 mod ffi;
 mod interrupts;
@@ -28,6 +29,10 @@ mod registers;
 mod transport;
 mod vectors;
 
+pub use debugfs::{
+    Debugfs,
+    Observed, //
+};
 pub use deferred::cancel;
 pub use interrupts::{
     Handler,

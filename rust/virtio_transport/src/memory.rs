@@ -86,7 +86,7 @@ impl DmaMemory {
         self.view.address
     }
 
-    /// A part of it; empty if it is not all inside.
+    /// A part of it, from a multiple of 16 on; empty if it is not all inside.
     #[inline]
     pub fn part(&self, offset: usize, bytes: usize) -> DmaView<'_> {
         let is_inside = offset
@@ -116,7 +116,7 @@ impl Drop for DmaMemory {
 ///
 /// # Invariants
 ///
-/// `start` is the start of `bytes` bytes that are there during `'a`.
+/// `start` is the start of `bytes` bytes that are there during `'a`, and a multiple of 16.
 pub struct DmaView<'a> {
     start: NonNull<u8>,
     address: u64,
@@ -149,31 +149,39 @@ impl DmaView<'_> {
 }
 
 macro_rules! atomics {
-    ($($name:ident: $atomic:ident),*) => {$(
+    ($($name:ident: $atomic:ident, $number:literal;)*) => {$(
+        /// So many words of this kind, if they are all there.
         #[inline(always)]
-        fn $name(&self, at: usize) -> Option<&$atomic> {
+        fn $name(&self, at: usize) -> Option<&[$atomic; $number]> {
             const WIDTH: usize = size_of::<$atomic>();
-            let is_inside = at % WIDTH == 0 && at.wrapping_add(WIDTH - 1) < self.bytes && at < self.bytes;
-            // SAFETY: It is inside and aligned, as `start` is; all accesses are atomic.
-            is_inside.then(|| unsafe { $atomic::from_ptr(self.start.as_ptr().add(at).cast()) })
+            let is_inside = at < self.bytes && $number * WIDTH <= self.bytes - at;
+            let words = self.start.as_ptr().wrapping_add(at).cast::<[$atomic; $number]>();
+            // SAFETY: They are inside, and aligned as `start` is; all accesses are atomic.
+            (is_inside && at % WIDTH == 0).then(|| unsafe { &*words })
         }
     )*};
 }
 
 impl DmaView<'_> {
-    atomics!(word16: AtomicU16, word32: AtomicU32, word64: AtomicU64);
+    atomics! {
+        word16: AtomicU16, 1;
+        word32: AtomicU32, 1;
+        word64: AtomicU64, 1;
+        pair32: AtomicU32, 2;
+        pair64: AtomicU64, 2;
+    }
 }
 
 macro_rules! accesses {
     ($($word:ident, $type:ty, $load:ident, $load_order:ident, $store:ident, $store_order:ident;)*) => {$(
         #[inline(always)]
         fn $load(&self, at: usize) -> $type {
-            self.$word(at).map_or(0, |word| <$type>::from_le(word.load(Ordering::$load_order)))
+            self.$word(at).map_or(0, |[word]| <$type>::from_le(word.load(Ordering::$load_order)))
         }
 
         #[inline(always)]
         fn $store(&self, at: usize, value: $type) {
-            if let Some(word) = self.$word(at) {
+            if let Some([word]) = self.$word(at) {
                 word.store(value.to_le(), Ordering::$store_order);
             }
         }
@@ -201,6 +209,28 @@ impl Memory for DmaView<'_> {
     fn full_barrier(&self) {
         fence(Ordering::SeqCst);
     }
+
+    #[inline(always)]
+    fn load32_pair(&self, at: usize) -> [u32; 2] {
+        self.pair32(at).map_or([0; 2], |[low, high]| {
+            [low, high].map(|word| u32::from_le(word.load(Ordering::Relaxed)))
+        })
+    }
+
+    #[inline(always)]
+    fn load64_pair(&self, at: usize) -> [u64; 2] {
+        self.pair64(at).map_or([0; 2], |[low, high]| {
+            [low, high].map(|word| u64::from_le(word.load(Ordering::Relaxed)))
+        })
+    }
+
+    #[inline(always)]
+    fn store64_pair(&self, at: usize, [low, high]: [u64; 2]) {
+        if let Some([first, second]) = self.pair64(at) {
+            first.store(low.to_le(), Ordering::Relaxed);
+            second.store(high.to_le(), Ordering::Relaxed);
+        }
+    }
 }
 
 /// Hands each call on to the whole of it.
@@ -227,5 +257,8 @@ impl Memory for DmaMemory {
         store64(at: usize, value: u64);
         store64_release(at: usize, value: u64);
         full_barrier();
+        load32_pair(at: usize) -> [u32; 2];
+        load64_pair(at: usize) -> [u64; 2];
+        store64_pair(at: usize, value: [u64; 2]);
     }
 }

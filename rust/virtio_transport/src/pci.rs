@@ -286,6 +286,8 @@ impl Transport for Pci {
 
     fn is_present(&self) -> bool {
         // SAFETY: The device is valid.
-        unsafe { bindings::pci_device_is_present(raw_pci(&self.pci.0)) }
+        let is_there = unsafe { bindings::pci_device_is_present(raw_pci(&self.pci.0)) };
+        // Not all status bits are ever set together.
+        is_there && self.status() != u8::MAX
     }
 }

@@ -169,13 +169,7 @@ fn allocate(device: &pci::Device, number: u32, kind: u32) -> Result {
     };
     // SAFETY: The device is valid and bound to us, and has no vectors yet.
     let allocated = unsafe {
-        bindings::pci_alloc_irq_vectors_affinity(
-            raw_pci(device),
-            number,
-            number,
-            flags,
-            affinity,
-        )
+        bindings::pci_alloc_irq_vectors_affinity(raw_pci(device), number, number, flags, affinity)
     };
     kernel::error::to_result(allocated)
 }

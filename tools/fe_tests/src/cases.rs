@@ -3,6 +3,8 @@
 //! The tests, a file for each theme.
 
 mod coexist;
+mod counts;
+mod recover;
 mod reload;
 mod request;
 mod stress;
@@ -16,10 +18,13 @@ use fe_tests::plan::{self, Machine};
 use crate::disk::Disk;
 use crate::driver::Module;
 
+/// What a test does.
+type Run = dyn Fn(&Machine, &Module) -> Result<()>;
+
 /// One test.
 pub(crate) struct Test {
     pub(crate) name: String,
-    pub(crate) run: Box<dyn Fn(&Machine, &Module) -> Result<()>>,
+    pub(crate) run: Box<Run>,
 }
 
 /// The error of a test that cannot run here.
@@ -45,8 +50,13 @@ const OF_EACH_DISK: &[(&str, OfDisk)] = &[
     ("write", request::write),
     ("scatter", request::scatter),
     ("zeroes", request::zeroes),
+    ("counts", counts::run),
+    ("recover", recover::on_request),
     ("stress", stress::run),
 ];
+
+/// For a disk that is too slow for them.
+const OF_A_SLOW_DISK: &[(&str, OfDisk)] = &[("in-time", recover::in_time)];
 
 /// The tests of a machine.
 pub(crate) fn of(machine: &'static Machine) -> Vec<Test> {
@@ -55,7 +65,12 @@ pub(crate) fn of(machine: &'static Machine) -> Vec<Test> {
         false => test("load".to_owned(), |_, module| module.load()),
     }];
     for disk in machine.disks {
-        for &(name, run) in OF_EACH_DISK {
+        let themes = if disk.is_slow {
+            OF_A_SLOW_DISK
+        } else {
+            OF_EACH_DISK
+        };
+        for &(name, run) in themes {
             let name = format!("{}.{name}", disk.name);
             tests.push(test(name, move |_, _| run(disk)));
         }

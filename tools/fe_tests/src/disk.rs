@@ -46,6 +46,17 @@ impl Disk {
         &self.file
     }
 
+    /// The name of its device.
+    pub(crate) fn device(&self) -> Result<String> {
+        let path = self
+            .sysfs
+            .join("device")
+            .canonicalize()
+            .context("its device")?;
+        let name = path.file_name().context("a device without a name")?;
+        Ok(name.to_string_lossy().into_owned())
+    }
+
     /// A file of its directory in sysfs, without the end of the line.
     pub(crate) fn attribute(&self, name: &str) -> Result<String> {
         let path = self.sysfs.join(name);

@@ -6,11 +6,15 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use rustix::fs::OFlags;
 use rustix::system::{delete_module, finit_module};
 
+use crate::disk::Disk;
+
 const NAME: &str = "virtio_fe";
+
+const DEBUGFS: &str = "/sys/kernel/debug";
 
 /// The module's file.
 pub(crate) struct Module {
@@ -57,4 +61,37 @@ pub(crate) fn interrupts(device: &str) -> Result<Vec<String>> {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     };
     Ok(last_words.filter(of_device).map(str::to_owned).collect())
+}
+
+/// The directory of a disk's device in debugfs.
+pub(crate) struct Observation(PathBuf);
+
+impl Observation {
+    /// # Errors
+    ///
+    /// There is none.
+    pub(crate) fn of(disk: &Disk) -> Result<Self> {
+        let path = Path::new(DEBUGFS).join(format!("{NAME}-{}", disk.device()?));
+        ensure!(path.is_dir(), "no {}", path.display());
+        Ok(Self(path))
+    }
+
+    /// How often the device was reset.
+    pub(crate) fn resets(&self) -> Result<u64> {
+        self.sum("resets")
+    }
+
+    /// Has the device reset, some time soon.
+    pub(crate) fn reset(&self) -> Result<()> {
+        tell(self.0.join("reset"), "1")
+    }
+
+    /// The sum of the numbers that follow this word.
+    pub(crate) fn sum(&self, word: &str) -> Result<u64> {
+        let text = fs::read_to_string(self.0.join("queues")).context("queues")?;
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let numbers = words.windows(2).filter(|pair| pair[0] == word);
+        let numbers = numbers.map(|pair| pair[1].parse::<u64>().with_context(|| word.to_owned()));
+        numbers.sum()
+    }
 }

@@ -22,6 +22,8 @@ pub struct Disk {
     pub properties: &'static str,
     /// It cannot be written.
     pub is_read_only: bool,
+    /// It takes longer for a request than the driver waits.
+    pub is_slow: bool,
     /// Interrupts that it has in `/proc/interrupts`, on two CPUs.
     pub interrupts: usize,
 }
@@ -48,6 +50,7 @@ const fn disk(name: &'static str, properties: &'static str, interrupts: usize) -
         name,
         properties,
         is_read_only: false,
+        is_slow: false,
         interrupts,
     }
 }
@@ -55,6 +58,13 @@ const fn disk(name: &'static str, properties: &'static str, interrupts: usize) -
 const fn read_only(disk: Disk) -> Disk {
     Disk {
         is_read_only: true,
+        ..disk
+    }
+}
+
+const fn slow(disk: Disk) -> Disk {
+    Disk {
+        is_slow: true,
         ..disk
     }
 }
@@ -168,6 +178,17 @@ pub const MACHINES: &[Machine] = &[
         parameters: "",
         has_other_drivers: false,
         disks: MMIO_DISKS,
+    },
+    Machine {
+        name: "slow",
+        bus: Bus::Pci,
+        cpus: 2,
+        parameters: "timeout=1",
+        has_other_drivers: false,
+        disks: &[
+            slow(disk("slow-split", "packed=off", PER_QUEUE)),
+            slow(disk("slow-packed", "packed=on", PER_QUEUE)),
+        ],
     },
     Machine {
         name: "coexist",

@@ -26,14 +26,17 @@ pub(super) fn run(plan: &plan::Disk) -> Result<()> {
     if plan.is_read_only {
         return Ok(());
     }
-    let disk = open(plan)?;
+    exercise(&open(plan)?, ROUNDS)
+}
+
+/// As [`run`], with so many rounds.
+pub(super) fn exercise(disk: &Disk, rounds: u64) -> Result<()> {
     let part = (WRITTEN.end - WRITTEN.start) / THREADS;
     thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|number| {
-                let disk = &disk;
                 let first = WRITTEN.start + number * part;
-                scope.spawn(move || Part::new(disk, first, part).work(number))
+                scope.spawn(move || Part::new(disk, first, part).work(number, rounds))
             })
             .collect();
         for thread in threads {
@@ -64,15 +67,16 @@ impl<'a> Part<'a> {
         }
     }
 
-    fn work(mut self, seed: u64) -> Result<()> {
+    fn work(mut self, seed: u64, rounds: u64) -> Result<()> {
         let mut random = fastrand::Rng::with_seed(seed);
-        for round in 1..=ROUNDS {
+        let sectors = self.generations.len() * BLOCK as usize;
+        self.disk.write(self.first, sectors, 0)?;
+        for round in 1..=rounds {
             let blocks = random.usize(1..=(MOST / BLOCK) as usize);
             let at = random.usize(0..=self.generations.len() - blocks);
             self.round(round, at, blocks, &mut random)
                 .with_context(|| format!("thread {seed}, round {round}"))?;
         }
-        let sectors = self.generations.len() * BLOCK as usize;
         self.disk.write(self.first, sectors, LAST)?;
         self.disk.flush()?;
         self.disk.verify(self.first, sectors, LAST)

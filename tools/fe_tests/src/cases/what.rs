@@ -2,7 +2,7 @@
 
 //! What the kernel knows of a disk.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{ensure, Result};
 use fe_tests::content::SECTORS;
 use fe_tests::plan::Disk;
 
@@ -42,16 +42,7 @@ pub(super) fn run(plan: &Disk) -> Result<()> {
 /// Its interrupts.
 pub(super) fn interrupts(plan: &Disk) -> Result<()> {
     let disk = open(plan)?;
-    let device = disk
-        .sysfs
-        .join("device")
-        .canonicalize()
-        .context("its device")?;
-    let device = device
-        .file_name()
-        .context("a device without a name")?
-        .to_string_lossy();
-    let found = driver::interrupts(&device)?;
+    let found = driver::interrupts(&disk.device()?)?;
     ensure!(
         found.len() == plan.interrupts,
         "want {}, got {found:?}",

@@ -23,6 +23,9 @@ use crate::qemu::{escaped, Hardware, Machine};
 /// Seconds for all tests of a machine.
 const LIMIT: u64 = 240;
 
+/// Requests in a second.
+const SLOW: &str = ",throttling.iops-total=2";
+
 /// Sectors that are made or judged at a time.
 const PIECE: u64 = 2048;
 
@@ -98,7 +101,9 @@ fn hardware(plan: &plan::Machine, directory: &Path) -> Hardware {
         } else {
             ""
         };
-        let drive = format!("file={path},format=raw,if=none,discard=unmap,id={name}{access}");
+        let speed = if disk.is_slow { SLOW } else { "" };
+        let drive =
+            format!("file={path},format=raw,if=none,discard=unmap,id={name}{access}{speed}");
         let device = format!("{device},drive={name},serial={name},{properties}");
         arguments.extend(["-drive", &drive, "-device", &device].map(str::to_owned));
     }
@@ -152,7 +157,8 @@ fn make(name: &str, path: &Path) -> Result<()> {
 /// What was only read is as it was, and what was written is as the tests left it.
 fn judge(disk: &plan::Disk, path: &Path) -> Result<()> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
-    let written = if disk.is_read_only { FIRST } else { LAST };
+    let is_written = !disk.is_read_only && !disk.is_slow;
+    let written = if is_written { LAST } else { FIRST };
     for (part, generation) in [(READ_ONLY, FIRST), (WRITTEN, written)] {
         let mut piece = vec![0; PIECE as usize * SECTOR];
         for first in part.step_by(PIECE as usize) {
