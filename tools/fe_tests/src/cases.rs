@@ -4,6 +4,7 @@
 
 mod coexist;
 mod counts;
+mod gone;
 mod recover;
 mod reload;
 mod request;
@@ -13,7 +14,7 @@ mod what;
 use std::fmt;
 
 use anyhow::Result;
-use fe_tests::plan::{self, Machine};
+use fe_tests::plan::{self, Kind, Machine};
 
 use crate::disk::Disk;
 use crate::driver::Module;
@@ -58,6 +59,10 @@ const OF_EACH_DISK: &[(&str, OfDisk)] = &[
 /// For a disk that is too slow for them.
 const OF_A_SLOW_DISK: &[(&str, OfDisk)] = &[("in-time", recover::in_time)];
 
+/// For a disk that goes.
+const OF_A_LOOSE_DISK: &[(&str, OfDisk)] =
+    &[("surprise", gone::surprise), ("unplug", gone::unplug)];
+
 /// The tests of a machine.
 pub(crate) fn of(machine: &'static Machine) -> Vec<Test> {
     let mut tests = vec![match machine.has_other_drivers {
@@ -65,10 +70,10 @@ pub(crate) fn of(machine: &'static Machine) -> Vec<Test> {
         false => test("load".to_owned(), |_, module| module.load()),
     }];
     for disk in machine.disks {
-        let themes = if disk.is_slow {
-            OF_A_SLOW_DISK
-        } else {
-            OF_EACH_DISK
+        let themes = match disk.kind {
+            Kind::Plain | Kind::ReadOnly => OF_EACH_DISK,
+            Kind::Slow => OF_A_SLOW_DISK,
+            Kind::Loose => OF_A_LOOSE_DISK,
         };
         for &(name, run) in themes {
             let name = format!("{}.{name}", disk.name);
@@ -89,5 +94,5 @@ fn test(name: String, run: impl Fn(&Machine, &Module) -> Result<()> + 'static) -
 
 /// The disk of the plan, as it is here.
 fn open(disk: &plan::Disk) -> Result<Disk> {
-    Disk::open(disk.name, disk.is_read_only)
+    Disk::open(disk.name, disk.kind == Kind::ReadOnly)
 }

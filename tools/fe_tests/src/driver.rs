@@ -14,6 +14,9 @@ use crate::disk::Disk;
 
 const NAME: &str = "virtio_fe";
 
+/// The name of its drivers.
+pub(crate) const DRIVER: &str = NAME;
+
 const DEBUGFS: &str = "/sys/kernel/debug";
 
 /// The module's file.

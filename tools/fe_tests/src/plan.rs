@@ -13,6 +13,19 @@ pub enum Bus {
     Mmio,
 }
 
+/// What is special about a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing.
+    Plain,
+    /// It cannot be written.
+    ReadOnly,
+    /// It takes longer for a request than the driver waits.
+    Slow,
+    /// It goes in the middle of its work.
+    Loose,
+}
+
 /// One disk; its serial number is its name.
 #[derive(Debug)]
 pub struct Disk {
@@ -20,10 +33,8 @@ pub struct Disk {
     pub name: &'static str,
     /// Properties of QEMU's device.
     pub properties: &'static str,
-    /// It cannot be written.
-    pub is_read_only: bool,
-    /// It takes longer for a request than the driver waits.
-    pub is_slow: bool,
+    /// What is special.
+    pub kind: Kind,
     /// Interrupts that it has in `/proc/interrupts`, on two CPUs.
     pub interrupts: usize,
 }
@@ -49,22 +60,28 @@ const fn disk(name: &'static str, properties: &'static str, interrupts: usize) -
     Disk {
         name,
         properties,
-        is_read_only: false,
-        is_slow: false,
+        kind: Kind::Plain,
         interrupts,
     }
 }
 
 const fn read_only(disk: Disk) -> Disk {
     Disk {
-        is_read_only: true,
+        kind: Kind::ReadOnly,
         ..disk
     }
 }
 
 const fn slow(disk: Disk) -> Disk {
     Disk {
-        is_slow: true,
+        kind: Kind::Slow,
+        ..disk
+    }
+}
+
+const fn loose(disk: Disk) -> Disk {
+    Disk {
+        kind: Kind::Loose,
         ..disk
     }
 }
@@ -188,6 +205,17 @@ pub const MACHINES: &[Machine] = &[
         disks: &[
             slow(disk("slow-split", "packed=off", PER_QUEUE)),
             slow(disk("slow-packed", "packed=on", PER_QUEUE)),
+        ],
+    },
+    Machine {
+        name: "gone",
+        bus: Bus::Pci,
+        cpus: 2,
+        parameters: "timeout=1",
+        has_other_drivers: false,
+        disks: &[
+            loose(disk("gone-split", "packed=off", PER_QUEUE)),
+            loose(disk("gone-packed", "packed=on", PER_QUEUE)),
         ],
     },
     Machine {

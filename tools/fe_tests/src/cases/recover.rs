@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::{ensure, Context, Result};
 use fe_tests::content::{FIRST, READ_ONLY};
-use fe_tests::plan;
+use fe_tests::plan::{self, Kind};
 
 use super::{open, stress};
 use crate::driver::Observation;
@@ -25,7 +25,7 @@ const READERS: u64 = 16;
 
 /// Again and again, while threads read, write, flush and know what has to be there.
 pub(super) fn on_request(plan: &plan::Disk) -> Result<()> {
-    if plan.is_read_only {
+    if plan.kind == Kind::ReadOnly {
         return Ok(());
     }
     let disk = open(plan)?;

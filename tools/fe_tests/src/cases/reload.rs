@@ -4,7 +4,7 @@
 
 use anyhow::{ensure, Context, Result};
 use fe_tests::content::{FIRST, LAST, READ_ONLY, WRITTEN};
-use fe_tests::plan::Machine;
+use fe_tests::plan::{Kind, Machine};
 use rustix::io::Errno;
 
 use super::open;
@@ -25,7 +25,7 @@ fn once(machine: &Machine, module: &Module) -> Result<()> {
     for plan in machine.disks {
         let disk = open(plan)?;
         disk.verify(READ_ONLY.start, 64, FIRST)?;
-        if !plan.is_read_only && !plan.is_slow {
+        if plan.kind == Kind::Plain {
             disk.verify(WRITTEN.start, 64, LAST)?;
         }
         let busy = module

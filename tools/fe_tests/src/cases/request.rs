@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{bail, ensure, Result};
 use fe_tests::content::{FIRST, READ_ONLY, SCRATCH};
-use fe_tests::plan::Disk;
+use fe_tests::plan::{Disk, Kind};
 use rustix::fs::{fallocate, FallocateFlags};
 use rustix::io::Errno;
 
@@ -32,7 +32,7 @@ pub(super) fn read(plan: &Disk) -> Result<()> {
 
 /// What is written is found; a disk that is read-only refuses it.
 pub(super) fn write(plan: &Disk) -> Result<()> {
-    if plan.is_read_only {
+    if plan.kind == Kind::ReadOnly {
         return refuse(plan);
     }
     let disk = open(plan)?;
@@ -58,7 +58,7 @@ fn refuse(plan: &Disk) -> Result<()> {
 
 /// Requests with few and with many segments, of one page and of parts of pages.
 pub(super) fn scatter(plan: &Disk) -> Result<()> {
-    if plan.is_read_only {
+    if plan.kind == Kind::ReadOnly {
         return Ok(());
     }
     let disk = open(plan)?;
@@ -81,7 +81,7 @@ pub(super) fn scatter(plan: &Disk) -> Result<()> {
 /// What is zeroed or discarded is zero, or in the latter case maybe as it was; its neighbours are
 /// as they were.
 pub(super) fn zeroes(plan: &Disk) -> Result<()> {
-    if plan.is_read_only {
+    if plan.kind == Kind::ReadOnly {
         return Ok(());
     }
     let disk = open(plan)?;

@@ -6,7 +6,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use fe_tests::content::{LAST, WRITTEN};
-use fe_tests::plan;
+use fe_tests::plan::{self, Kind};
 
 use super::open;
 use crate::disk::Disk;
@@ -23,7 +23,7 @@ const BLOCK: u64 = 8;
 /// Each thread writes and reads its own part of the disk, flushes now and then, and knows what has
 /// to be there. At the end all of it is of the generation [`LAST`].
 pub(super) fn run(plan: &plan::Disk) -> Result<()> {
-    if plan.is_read_only {
+    if plan.kind == Kind::ReadOnly {
         return Ok(());
     }
     exercise(&open(plan)?, ROUNDS)

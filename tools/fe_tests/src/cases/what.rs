@@ -4,7 +4,7 @@
 
 use anyhow::{ensure, Result};
 use fe_tests::content::SECTORS;
-use fe_tests::plan::Disk;
+use fe_tests::plan::{Disk, Kind};
 
 use super::open;
 use crate::driver;
@@ -18,7 +18,8 @@ pub(super) fn run(plan: &Disk) -> Result<()> {
         disk.attribute("size")?
     );
     let is_read_only = disk.number("ro")? == 1;
-    ensure!(is_read_only == plan.is_read_only, "ro is {is_read_only}");
+    let is_wanted = plan.kind == Kind::ReadOnly;
+    ensure!(is_read_only == is_wanted, "ro is {is_read_only}");
     let block = if plan.properties.contains("logical_block_size=4096") {
         4096
     } else {

@@ -43,6 +43,9 @@ pub(crate) struct Arguments {
     /// What all choices of the hostile processes come from
     #[arg(long, default_value_t = 1)]
     hostile_seed: u64,
+    /// Of the machines with virtio devices, only this one
+    #[arg(long)]
+    machine: Option<String>,
 }
 
 /// A part of the tests.
@@ -146,7 +149,11 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
         });
     }
     if wanted(Part::VirtioFe) {
-        tests.append(&mut virtio_fe::tests(lab, pace.slower)?);
+        tests.append(&mut virtio_fe::tests(
+            lab,
+            pace.slower,
+            arguments.machine.as_deref(),
+        )?);
     }
     tests.iter().for_each(print);
     let counts = Counts::of(&tests);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use fe_tests::content::{self, FIRST, LAST, READ_ONLY, SECTOR, SECTORS, WRITTEN};
-use fe_tests::plan::{self, Bus, MACHINES};
+use fe_tests::plan::{self, Bus, Kind, MACHINES};
 use l1::job::Job;
 
 use super::test::{test, whole};
@@ -32,14 +32,15 @@ const PIECE: u64 = 2048;
 /// L1's kernel has its own drivers built in, and they would be there first.
 const NO_OTHER_DRIVERS: &str = "initcall_blacklist=virtio_pci_driver_init,virtio_mmio_init";
 
-/// The tests on all machines.
+/// The tests on all machines, or on one.
 ///
 /// # Errors
 ///
 /// An image cannot be made, or L1 cannot be booted.
-pub(super) fn tests(lab: &Lab, slower: u64) -> Result<Vec<Test>> {
+pub(super) fn tests(lab: &Lab, slower: u64, only: Option<&str>) -> Result<Vec<Test>> {
     let mut tests = Vec::new();
-    for plan in MACHINES {
+    let is_wanted = |plan: &&plan::Machine| only.is_none_or(|only| plan.name == only);
+    for plan in MACHINES.iter().filter(is_wanted) {
         let mut found = on(lab, plan, Duration::from_secs(slower * LIMIT))?;
         for test in &mut found {
             test.name = format!("virtio-fe.{}.{}", plan.name, test.name);
@@ -96,14 +97,12 @@ fn hardware(plan: &plan::Machine, directory: &Path) -> Hardware {
     for disk in plan.disks {
         let (name, properties) = (disk.name, disk.properties);
         let path = escaped(&image(directory, disk));
-        let access = if disk.is_read_only {
-            ",read-only=on"
-        } else {
-            ""
+        let special = match disk.kind {
+            Kind::Plain | Kind::Loose => "",
+            Kind::ReadOnly => ",read-only=on",
+            Kind::Slow => SLOW,
         };
-        let speed = if disk.is_slow { SLOW } else { "" };
-        let drive =
-            format!("file={path},format=raw,if=none,discard=unmap,id={name}{access}{speed}");
+        let drive = format!("file={path},format=raw,if=none,discard=unmap,id={name}{special}");
         let device = format!("{device},drive={name},serial={name},{properties}");
         arguments.extend(["-drive", &drive, "-device", &device].map(str::to_owned));
     }
@@ -157,7 +156,7 @@ fn make(name: &str, path: &Path) -> Result<()> {
 /// What was only read is as it was, and what was written is as the tests left it.
 fn judge(disk: &plan::Disk, path: &Path) -> Result<()> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
-    let is_written = !disk.is_read_only && !disk.is_slow;
+    let is_written = disk.kind == Kind::Plain;
     let written = if is_written { LAST } else { FIRST };
     for (part, generation) in [(READ_ONLY, FIRST), (WRITTEN, written)] {
         let mut piece = vec![0; PIECE as usize * SECTOR];
