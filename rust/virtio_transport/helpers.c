@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/gfp.h>
 #include <linux/io.h>
+#include <linux/irq.h>
 
 #include "helpers.h"
 
@@ -18,4 +19,12 @@ void shunt_pages_free(void *start, size_t bytes)
 u64 shunt_pages_address(void *start)
 {
 	return virt_to_phys(start);
+}
+
+/* Whether @irq comes as long as its line is raised, and not only when that begins. */
+bool shunt_irq_is_level(unsigned int irq)
+{
+	struct irq_data *data = irq_get_irq_data(irq);
+
+	return data && irqd_is_level_type(data);
 }

@@ -7,6 +7,7 @@ use kernel::{
     ffi::{
         c_char,
         c_int,
+        c_uint,
         c_void, //
     }, //
 };
@@ -22,6 +23,7 @@ extern "C" {
     pub(crate) fn shunt_pages_alloc(bytes: usize) -> *mut c_void;
     pub(crate) fn shunt_pages_free(start: *mut c_void, bytes: usize);
     pub(crate) fn shunt_pages_address(start: *mut c_void) -> u64;
+    pub(crate) fn shunt_irq_is_level(irq: c_uint) -> bool;
     pub(crate) fn shunt_debugfs_create(
         name: *const c_char,
         ops: *const ShuntDebugfsOps,

@@ -78,9 +78,16 @@ impl<H: Handler> Line<H> {
             Source::Line(StatusRegister::Pci(status), queues) => {
                 self.told(status.read8(0), *queues)
             }
-            Source::Line(StatusRegister::Mmio(registers), queues) => {
-                self.handle_mmio(registers, *queues)
-            }
+            Source::Line(
+                StatusRegister::Mmio {
+                    registers,
+                    is_level,
+                },
+                queues,
+            ) => match is_level {
+                true => self.handle_level(registers, *queues),
+                false => self.told(acknowledge(registers), *queues),
+            },
         }
     }
 
@@ -102,17 +109,19 @@ impl<H: Handler> Line<H> {
     /// Most interrupts are for used buffers. So takes that back first, looks, and asks the device
     /// why it interrupted only if there were none: an access less. What else it wants to tell
     /// keeps the line raised.
-    fn handle_mmio(&self, registers: &Window, queues: u16) -> bool {
+    fn handle_level(&self, registers: &Window, queues: u16) -> bool {
         registers.write32(mmio::INTERRUPT_ACK, interrupt::QUEUE);
-        if self.used_any(queues) {
-            return true;
-        }
-        let status = registers.read32(mmio::INTERRUPT_STATUS);
-        if status & interrupt::CONFIG != 0 {
-            registers.write32(mmio::INTERRUPT_ACK, interrupt::CONFIG);
-        }
-        self.told(status as u8, queues)
+        self.used_any(queues) || self.told(acknowledge(registers), queues)
     }
+}
+
+/// Asks a virtio-mmio device why it interrupted, and takes that back.
+fn acknowledge(registers: &Window) -> u8 {
+    let status = registers.read32(mmio::INTERRUPT_STATUS);
+    if status != 0 {
+        registers.write32(mmio::INTERRUPT_ACK, status);
+    }
+    status as u8
 }
 
 /// What `request_irq` calls.

@@ -3,6 +3,7 @@
 //! Which interrupt means what.
 
 use crate::{
+    ffi,
     interrupts::{
         Handler,
         Interrupts,
@@ -86,7 +87,11 @@ pub(crate) enum StatusRegister {
     /// Reading it takes the interrupt back: section 4.1.4.5.
     Pci(Window),
     /// The registers of virtio-mmio, of which one tells and another one takes the interrupt back.
-    Mmio(Window),
+    Mmio {
+        registers: Window,
+        /// The interrupt comes as long as there is a reason for it.
+        is_level: bool,
+    },
 }
 
 impl Vectors {
@@ -123,11 +128,16 @@ impl Vectors {
     pub(crate) fn of_line(irq: u32, queues: u16, registers: Window) -> Result<Self> {
         let mut irqs = KVec::with_capacity(1, GFP_KERNEL)?;
         irqs.push(irq, GFP_KERNEL)?;
+        // SAFETY: It only looks.
+        let is_level = unsafe { ffi::shunt_irq_is_level(irq) };
         Ok(Self {
             plan: Plan::Line,
             queues,
             irqs,
-            status: Some(StatusRegister::Mmio(registers)),
+            status: Some(StatusRegister::Mmio {
+                registers,
+                is_level,
+            }),
             owner: None,
         })
     }
