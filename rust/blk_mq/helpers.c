@@ -32,6 +32,21 @@ static bool shunt_extend(struct shunt_mapping *mapping, phys_addr_t addr, u32 le
 	return true;
 }
 
+/* Most requests are one piece, which needs no loop. */
+static bool shunt_map_one(struct request *rq, struct shunt_mapping *mapping, u32 most)
+{
+	struct bio_vec bv;
+
+	if (!rq->bio)
+		return false;
+	bv = mp_bvec_iter_bvec(rq->bio->bi_io_vec, rq->bio->bi_iter);
+	if (bv.bv_len != rq->__data_len || bv.bv_len > most)
+		return false;
+	mapping->segments[0] = (struct shunt_segment){ bvec_phys(&bv), bv.bv_len };
+	mapping->count = 1;
+	return true;
+}
+
 /* For a device that sees memory as this CPU does. */
 static int shunt_map_physical(struct request *rq, struct shunt_mapping *mapping, u32 max)
 {
@@ -39,6 +54,8 @@ static int shunt_map_physical(struct request *rq, struct shunt_mapping *mapping,
 	struct req_iterator iter;
 	struct bio_vec bv;
 
+	if (shunt_map_one(rq, mapping, most))
+		return 0;
 	rq_for_each_bvec(bv, rq, iter) {
 		phys_addr_t addr = bvec_phys(&bv);
 		u32 rest = bv.bv_len;

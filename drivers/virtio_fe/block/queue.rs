@@ -158,7 +158,8 @@ impl<T: Transport> Queue<T> {
     /// The memory of a tag.
     #[inline]
     pub(super) fn tag(&self, tag: usize) -> DmaView<'_> {
-        self.tags.part(tag * request::TAG_BYTES, request::TAG_BYTES)
+        self.tags
+            .part(tag.wrapping_mul(request::TAG_BYTES), request::TAG_BYTES)
     }
 
     /// Whose addresses data need.

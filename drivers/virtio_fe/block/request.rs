@@ -21,9 +21,15 @@ use blk_mq::{
     Request,
     Status, //
 };
-use core::mem::{
-    offset_of,
-    size_of, //
+use core::{
+    iter::{
+        empty,
+        once, //
+    },
+    mem::{
+        offset_of,
+        size_of, //
+    },
 };
 use kernel::prelude::*;
 use virtio_ring::{
@@ -73,7 +79,7 @@ const PENDING: u8 = 0xff;
 
 /// Where the table of a tag begins.
 pub(super) const fn table(tag: usize) -> usize {
-    tag * TAG_BYTES + TABLE
+    tag.wrapping_mul(TAG_BYTES).wrapping_add(TABLE)
 }
 
 /// What the driver keeps of a request.
@@ -107,12 +113,27 @@ impl Pdu {
         Parts { readable, writable }
     }
 
+    /// Notes the header, `data` and the status, one after the other.
     #[inline]
-    fn push(&mut self, address: u64, length: u32) {
-        if let Some(part) = self.parts.get_mut(self.count) {
-            *part = Segment { address, length };
-            self.count += 1;
-        }
+    fn note(&mut self, header: u64, data: impl Iterator<Item = Segment>) {
+        let mut places = self.parts.iter_mut();
+        let mut count = 0usize;
+        let mut put = |part| {
+            if let Some(place) = places.next() {
+                *place = part;
+                count = count.wrapping_add(1);
+            }
+        };
+        put(Segment {
+            address: header,
+            length: size_of::<Header>() as u32,
+        });
+        data.for_each(&mut put);
+        put(Segment {
+            address: header.wrapping_add(STATUS as u64),
+            length: 1,
+        });
+        self.count = count;
     }
 }
 
@@ -177,12 +198,14 @@ pub(super) fn prepare<T: Transport>(
     memory.store64(STATUS, PENDING.into());
     let header = memory.address();
     match command.data {
-        Data::None => note(request.pdu_mut(), header, |_| ()),
+        Data::None => request.pdu_mut().note(header, empty()),
         Data::Range(flags) => {
             describe_range(&memory, request, flags);
-            let range = header + RANGE as u64;
-            let bytes = size_of::<Range>() as u32;
-            note(request.pdu_mut(), header, |pdu| pdu.push(range, bytes));
+            let range = Segment {
+                address: header.wrapping_add(RANGE as u64),
+                length: size_of::<Range>() as u32,
+            };
+            request.pdu_mut().note(header, once(range));
         }
         Data::In | Data::Out => {
             let mapped = request.map(queue.dma(), MAX_SEGMENTS);
@@ -190,28 +213,19 @@ pub(super) fn prepare<T: Transport>(
                 EIO => Status::IOERR,
                 _ => Status::RESOURCE,
             })?;
-            note(pdu, header, |pdu| {
-                for segment in segments {
-                    pdu.push(segment.address, segment.length);
-                }
+            let data = segments.iter().map(|segment| Segment {
+                address: segment.address,
+                length: segment.length,
             });
+            pdu.note(header, data);
         }
     }
     let pdu = request.pdu_mut();
     pdu.readable = match command.data {
         Data::In => 1,
-        _ => pdu.count - 1,
+        _ => pdu.count.wrapping_sub(1),
     };
     Ok(())
-}
-
-/// The header, what `data` adds, and the status.
-#[inline]
-fn note(pdu: &mut Pdu, header: u64, data: impl FnOnce(&mut Pdu)) {
-    pdu.count = 0;
-    pdu.push(header, size_of::<Header>() as u32);
-    data(pdu);
-    pdu.push(header + STATUS as u64, 1);
 }
 
 fn describe_range<T: Transport>(memory: &DmaView<'_>, request: &Request<Device<T>>, flags: u32) {

@@ -25,7 +25,6 @@ use core::{
 use kernel::{
     bindings,
     device::Device,
-    error::to_result,
     ffi::c_void,
     prelude::*, //
 };
@@ -182,9 +181,12 @@ impl<T: Operations> Request<T> {
         let mapping = unsafe { &raw mut (*pdu).mapping };
         let device = raw_device(device);
         // SAFETY: There is room for the segments behind the mapping.
-        to_result(unsafe {
+        let error = unsafe {
             ffi::shunt_request_map(self.raw.as_ptr().cast(), device, mapping, max.into())
-        })?;
+        };
+        if error != 0 {
+            return Err(Error::from_errno(error));
+        }
         // SAFETY: So many segments were just written, and `self` is borrowed meanwhile.
         let segments = unsafe {
             let count = (*mapping).count as usize;

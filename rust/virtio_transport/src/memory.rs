@@ -55,8 +55,12 @@ impl DmaMemory {
     ///
     /// `ENOMEM`.
     pub fn new(device: &Device<Bound>, access: Access, bytes: usize) -> Result<Self> {
-        let words = bytes.div_ceil(8).max(1);
-        let bytes = 8 * words;
+        // What begins in the last of them is inside, whatever it is.
+        let bytes = bytes
+            .next_multiple_of(MOST)
+            .checked_add(MOST)
+            .ok_or(ENOMEM)?;
+        let words = bytes / size_of::<u64>();
         let (start, address, owner) = match access {
             Access::Platform => {
                 let memory = Coherent::<u64>::zeroed_slice(device, words, GFP_KERNEL)?;
@@ -75,7 +79,7 @@ impl DmaMemory {
         let view = DmaView {
             start: NonNull::new(start).ok_or(ENOMEM)?,
             address,
-            bytes,
+            last: bytes - MOST,
             _memory: PhantomData,
         };
         Ok(Self { view, owner })
@@ -86,18 +90,21 @@ impl DmaMemory {
         self.view.address
     }
 
-    /// A part of it, from a multiple of 16 on; empty if it is not all inside.
+    /// A part of it, both of whose ends are multiples of 16. Its first 16 bytes if there is no such
+    /// part.
     #[inline]
     pub fn part(&self, offset: usize, bytes: usize) -> DmaView<'_> {
-        let is_inside = offset
-            .checked_add(bytes)
-            .is_some_and(|end| end <= self.view.bytes);
-        let (offset, bytes) = if is_inside { (offset, bytes) } else { (0, 0) };
+        let last = bytes.wrapping_sub(MOST);
+        let is_inside = (offset | bytes) % MOST == 0
+            && bytes != 0
+            && offset <= self.view.last
+            && last <= self.view.last - offset;
+        let (offset, last) = if is_inside { (offset, last) } else { (0, 0) };
         DmaView {
             // SAFETY: It is inside.
             start: unsafe { self.view.start.add(offset) },
             address: self.view.address.wrapping_add(offset as u64),
-            bytes,
+            last,
             _memory: PhantomData,
         }
     }
@@ -112,15 +119,19 @@ impl Drop for DmaMemory {
     }
 }
 
+/// Bytes of the largest access.
+const MOST: usize = 16;
+
 /// A part of shared memory.
 ///
 /// # Invariants
 ///
-/// `start` is the start of `bytes` bytes that are there during `'a`, and a multiple of 16.
+/// `start` is the start of `last + MOST` bytes that are there during `'a`, and a multiple of
+/// `MOST`.
 pub struct DmaView<'a> {
     start: NonNull<u8>,
     address: u64,
-    bytes: usize,
+    last: usize,
     _memory: PhantomData<&'a DmaMemory>,
 }
 
@@ -137,10 +148,10 @@ impl DmaView<'_> {
         self.address
     }
 
-    /// Loads a byte, unordered. 0 if there is none.
+    /// Loads a byte, unordered. 0 if it is not surely there.
     #[inline]
     pub fn load8(&self, at: usize) -> u8 {
-        if at >= self.bytes {
+        if at > self.last {
             return 0;
         }
         // SAFETY: It is inside; the device may write it at any time.
@@ -150,14 +161,15 @@ impl DmaView<'_> {
 
 macro_rules! atomics {
     ($($name:ident: $atomic:ident, $number:literal;)*) => {$(
-        /// So many words of this kind, if they are all there.
+        /// So many words of this kind, if they are surely there.
         #[inline(always)]
         fn $name(&self, at: usize) -> Option<&[$atomic; $number]> {
             const WIDTH: usize = size_of::<$atomic>();
-            let is_inside = at < self.bytes && $number * WIDTH <= self.bytes - at;
-            let words = self.start.as_ptr().wrapping_add(at).cast::<[$atomic; $number]>();
-            // SAFETY: They are inside, and aligned as `start` is; all accesses are atomic.
-            (is_inside && at % WIDTH == 0).then(|| unsafe { &*words })
+            const { assert!($number * WIDTH <= MOST) };
+            let is_there = at <= self.last && at % WIDTH == 0;
+            // SAFETY: They are inside, by this and the type invariant, and aligned as `start` is;
+            // all accesses are atomic.
+            is_there.then(|| unsafe { self.start.add(at).cast().as_ref() })
         }
     )*};
 }
@@ -194,7 +206,7 @@ macro_rules! accesses {
 impl Memory for DmaView<'_> {
     #[inline(always)]
     fn bytes(&self) -> usize {
-        self.bytes
+        self.last + MOST
     }
 
     accesses! {
