@@ -181,11 +181,12 @@ impl<T: Transport> Queue<T> {
         mut request: Request<Device<T>>,
         is_last: bool,
     ) -> Result<(), NotQueued<Device<T>>> {
-        if let Err(status) = request::prepare(self, &mut request) {
+        let memory = self.tag(request.tag());
+        if let Err(status) = request::prepare(&memory, self.dma(), &mut request) {
             return Err(NotQueued { request, status });
         }
         let mut inner = self.inner.lock();
-        let added = self.add(&mut inner, request);
+        let added = self.add(&mut inner, &memory, request);
         let notification = match (&added, is_last) {
             (Ok(()), true) => inner.publish(),
             _ => None,
@@ -202,6 +203,7 @@ impl<T: Transport> Queue<T> {
     fn add(
         &self,
         inner: &mut Inner<T>,
+        memory: &DmaView<'_>,
         request: Request<Device<T>>,
     ) -> Result<(), (Status, Request<Device<T>>)> {
         match inner.phase {
@@ -211,12 +213,10 @@ impl<T: Transport> Queue<T> {
         }
         let added = match self.is_indirect {
             true => {
-                let table = request::table(request.tag());
-                let memory = self.tags.part(table, request::TABLE_BYTES);
-                let address = memory.address();
+                let memory = memory.rest(request::TABLE);
                 let table = Table {
                     memory: &memory,
-                    address,
+                    address: memory.address(),
                 };
                 inner
                     .ring

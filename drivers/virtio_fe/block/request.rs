@@ -31,7 +31,10 @@ use core::{
         size_of, //
     },
 };
-use kernel::prelude::*;
+use kernel::{
+    device,
+    prelude::*, //
+};
 use virtio_ring::{
     memory::Memory,
     segment::{
@@ -67,20 +70,14 @@ pub(super) fn most_segments(queue_size: u32) -> Option<u16> {
 
 const STATUS: usize = size_of::<Header>();
 const RANGE: usize = 2 * size_of::<Header>();
-const TABLE: usize = 64;
+/// Where the table of a tag begins in its memory.
+pub(super) const TABLE: usize = 64;
 
-/// Bytes of a tag's table.
-pub(super) const TABLE_BYTES: usize = DESCRIPTOR * MAX_PARTS;
 /// Bytes that belong to a tag.
-pub(super) const TAG_BYTES: usize = TABLE + TABLE_BYTES;
+pub(super) const TAG_BYTES: usize = TABLE + DESCRIPTOR * MAX_PARTS;
 
 /// No status: the device has to write one.
 const PENDING: u8 = 0xff;
-
-/// Where the table of a tag begins.
-pub(super) const fn table(tag: usize) -> usize {
-    tag.wrapping_mul(TAG_BYTES).wrapping_add(TABLE)
-}
 
 /// What the driver keeps of a request.
 #[derive(Clone, Copy)]
@@ -180,19 +177,19 @@ impl Command {
     }
 }
 
-/// Writes what the device has to know of a request into its tag's memory, maps its data, and notes
-/// all parts in its [`Pdu`].
+/// Writes what the device has to know of a request into its tag's memory, maps its data for `dma`,
+/// and notes all parts in its [`Pdu`].
 ///
 /// # Errors
 ///
 /// What becomes of the request, of which nothing is mapped.
 #[inline]
 pub(super) fn prepare<T: Transport>(
-    queue: &Queue<T>,
+    memory: &DmaView<'_>,
+    dma: Option<&device::Device>,
     request: &mut Request<Device<T>>,
 ) -> Result<(), Status> {
     let command = Command::of(request).ok_or(Status::NOTSUPP)?;
-    let memory = queue.tag(request.tag());
     memory.store32(offset_of!(Header, kind), command.kind);
     memory.store64(offset_of!(Header, sector), command.sector);
     memory.store64(STATUS, PENDING.into());
@@ -200,7 +197,7 @@ pub(super) fn prepare<T: Transport>(
     match command.data {
         Data::None => request.pdu_mut().note(header, empty()),
         Data::Range(flags) => {
-            describe_range(&memory, request, flags);
+            describe_range(memory, request, flags);
             let range = Segment {
                 address: header.wrapping_add(RANGE as u64),
                 length: size_of::<Range>() as u32,
@@ -208,7 +205,7 @@ pub(super) fn prepare<T: Transport>(
             request.pdu_mut().note(header, once(range));
         }
         Data::In | Data::Out => {
-            let mapped = request.map(queue.dma(), MAX_SEGMENTS);
+            let mapped = request.map(dma, MAX_SEGMENTS);
             let (segments, pdu) = mapped.map_err(|error| match error {
                 EIO => Status::IOERR,
                 _ => Status::RESOURCE,

@@ -142,6 +142,20 @@ unsafe impl Send for DmaView<'_> {}
 unsafe impl Sync for DmaView<'_> {}
 
 impl DmaView<'_> {
+    /// What remains of it from `offset`, a multiple of 16, on; all of it if that is not there.
+    #[inline]
+    pub fn rest(&self, offset: usize) -> Self {
+        let is_there = offset <= self.last && offset % MOST == 0;
+        let offset = if is_there { offset } else { 0 };
+        Self {
+            // SAFETY: It is inside.
+            start: unsafe { self.start.add(offset) },
+            address: self.address.wrapping_add(offset as u64),
+            last: self.last - offset,
+            _memory: PhantomData,
+        }
+    }
+
     /// Where the device finds it.
     #[inline]
     pub fn address(&self) -> u64 {
