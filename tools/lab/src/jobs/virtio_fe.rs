@@ -134,10 +134,8 @@ fn bus_arguments(bus: Bus) -> &'static [&'static str] {
 /// What the kernel has to know of the bus.
 fn bus_words(bus: Bus) -> &'static str {
     match bus {
-        Bus::Pci => "",
+        Bus::Pci | Bus::Mmio => "",
         Bus::PciWithIommu => "intel_iommu=on",
-        // The frequency of the time-stamp counter cannot be found out there.
-        Bus::Mmio => "tsc_early_khz=2600000",
     }
 }
 
