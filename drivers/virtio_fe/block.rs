@@ -97,8 +97,7 @@ impl<T: Transport> Device<T> {
         transport.set_config_vector(plan)?;
         let mut queues = KVec::with_capacity(config.queues.into(), GFP_KERNEL)?;
         for number in 0..config.queues {
-            let size = queue::size(&transport, features, number)?;
-            let queue = Queue::new(parent, &transport, plan, features, number, size)?;
+            let queue = Queue::new(parent, &transport, plan, features, number)?;
             queues.push(KBox::pin_init(queue, GFP_KERNEL)?, GFP_KERNEL)?;
         }
         let device = Arc::pin_init(

@@ -2,7 +2,7 @@
 
 //! Devices on PCI.
 
-use crate::block::Disk;
+use crate::device::Device;
 use kernel::{
     device::Core,
     pci,
@@ -14,39 +14,37 @@ use virtio_spec::{
 };
 use virtio_transport::Pci;
 
-/// The driver of block devices on PCI. Its table has only these, so that the kernel's own driver
-/// keeps all others.
-pub(crate) struct Block;
+/// The driver of devices on PCI. Its table has only what we have something for, so that the
+/// kernel's own driver keeps all others.
+pub(crate) struct Driver;
 
 /// PCI device id of a block device that can be a legacy one, too: section 4.1.2.1.
-const TRANSITIONAL: u32 = 0x1001;
+const TRANSITIONAL_BLOCK: u32 = 0x1001;
 
-const MODERN: u32 = device_id(blk::DEVICE_ID) as u32;
+const fn id(device: u32) -> pci::DeviceId {
+    pci::DeviceId::from_id(pci::Vendor::REDHAT_QUMRANET, device)
+}
 
 kernel::pci_device_table!(
-    BLOCK_DEVICES,
-    <Block as pci::Driver>::IdInfo,
+    DEVICES,
+    <Driver as pci::Driver>::IdInfo,
     [
-        (
-            pci::DeviceId::from_id(pci::Vendor::REDHAT_QUMRANET, MODERN),
-            ()
-        ),
-        (
-            pci::DeviceId::from_id(pci::Vendor::REDHAT_QUMRANET, TRANSITIONAL),
-            ()
-        ),
+        (id(device_id(blk::DEVICE_ID) as u32), blk::DEVICE_ID),
+        (id(TRANSITIONAL_BLOCK), blk::DEVICE_ID),
     ]
 );
 
-impl pci::Driver for Block {
-    type IdInfo = ();
-    type Data<'bound> = Disk<Pci>;
-    const ID_TABLE: pci::IdTable<Self::IdInfo> = &BLOCK_DEVICES;
+impl pci::Driver for Driver {
+    /// Device type.
+    type IdInfo = u16;
+    type Data<'bound> = Device<Pci>;
+    const ID_TABLE: pci::IdTable<Self::IdInfo> = &DEVICES;
 
     fn probe<'bound>(
         device: &'bound pci::Device<Core<'_>>,
-        _info: Option<&'bound ()>,
-    ) -> impl PinInit<Disk<Pci>, Error> + 'bound {
-        Disk::new(device.as_ref(), Pci::new(device)?)
+        kind: Option<&'bound u16>,
+    ) -> impl PinInit<Device<Pci>, Error> + 'bound {
+        let kind = *kind.ok_or(ENODEV)?;
+        Device::new(device.as_ref(), Pci::new(device)?, kind)
     }
 }

@@ -4,6 +4,8 @@
 //!
 //! ```text
 //! bus            pci.rs, mmio.rs        finds devices, and gives each a transport
+//! device         device.rs              what a device is for
+//! queue          virtqueue.rs           a virtqueue, from its memory to its doorbell
 //! disk           block.rs               from features to a disk, and back
 //!   configuration  block/config.rs      what the device says of itself
 //!   request        block/request.rs     what goes to the device for a request
@@ -17,8 +19,10 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod device;
 mod mmio;
 mod pci;
+mod virtqueue;
 
 use kernel::{
     driver,
@@ -68,9 +72,9 @@ module! {
 #[pin_data]
 struct VirtioFe {
     #[pin]
-    _pci: driver::Registration<kernel::pci::Adapter<pci::Block>>,
+    _pci: driver::Registration<kernel::pci::Adapter<pci::Driver>>,
     #[pin]
-    _mmio: driver::Registration<platform::Adapter<mmio::Block>>,
+    _mmio: driver::Registration<platform::Adapter<mmio::Driver>>,
 }
 
 impl InPlaceModule for VirtioFe {

@@ -3,7 +3,10 @@
 //! What a block device says of itself: section 5.2.
 
 use super::request::MAX_SEGMENTS;
-use crate::module_parameters;
+use crate::{
+    module_parameters,
+    virtqueue, //
+};
 use blk_mq::Limits;
 use core::mem::offset_of;
 use kernel::{
@@ -39,18 +42,9 @@ macro_rules! field {
 /// Bytes of a request, so that it stays below 4 GiB with all that goes with it.
 const MAX_BYTES: u32 = 1 << 31;
 
-/// The features that this driver knows, but for those that the user does not want.
+/// The features that this driver wants.
 pub(super) fn wanted() -> Features {
-    let optional = [
-        (Features::RING_PACKED, module_parameters::packed.value()),
-        (Features::EVENT_IDX, module_parameters::event_idx.value()),
-        (Features::INDIRECT_DESC, module_parameters::indirect.value()),
-        (Features::IN_ORDER, module_parameters::in_order.value()),
-    ];
-    let always = Features::VERSION_1
-        .with(Features::ACCESS_PLATFORM)
-        .with(Features::ORDER_PLATFORM)
-        .with(Features::NOTIFICATION_DATA)
+    virtqueue::wanted()
         .with(feature::SIZE_MAX)
         .with(feature::SEG_MAX)
         .with(feature::RO)
@@ -59,11 +53,7 @@ pub(super) fn wanted() -> Features {
         .with(feature::TOPOLOGY)
         .with(feature::MQ)
         .with(feature::DISCARD)
-        .with(feature::WRITE_ZEROES);
-    optional
-        .into_iter()
-        .filter(|(_, is_wanted)| *is_wanted)
-        .fold(always, |features, (feature, _)| features.with(feature))
+        .with(feature::WRITE_ZEROES)
 }
 
 /// What the configuration said when the device was set up.

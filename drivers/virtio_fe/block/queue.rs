@@ -7,7 +7,10 @@ use super::{
     request,
     Device, //
 };
-use crate::module_parameters;
+use crate::virtqueue::{
+    access,
+    Virtqueue, //
+};
 use blk_mq::{
     NotQueued,
     Request,
@@ -24,22 +27,16 @@ use kernel::{
         SpinLockIrq, //
     }, //
 };
-use virtio_ring::{
-    driver::{
-        Broken,
-        Refused,
-        Ring,
-        Settings,
-        Slot,
-        Table, //
-    },
-    memory::Areas, //
+use virtio_ring::driver::{
+    Broken,
+    Refused,
+    Ring,
+    Slot,
+    Table, //
 };
 use virtio_spec::{
     features::Features,
-    notification::Notification,
-    packed,
-    split, //
+    notification::Notification, //
 };
 use virtio_transport::{
     Access,
@@ -114,32 +111,22 @@ pub(super) struct Queue<T: Transport> {
 }
 
 impl<T: Transport> Queue<T> {
-    /// Makes a queue of `size` descriptors and enables it.
+    /// Makes a queue and enables it.
     pub(super) fn new(
         device: &device::Device<device::Bound>,
         transport: &T,
         plan: Plan,
         features: Features,
         number: u16,
-        size: u16,
     ) -> Result<impl PinInit<Self, Error>> {
-        let access = match features.has(Features::ACCESS_PLATFORM) {
-            true => Access::Platform,
-            false => Access::Physical,
-        };
-        let areas = areas(device, access, features, size)?;
-        let setup = QueueSetup {
-            queue: number,
-            size,
-            areas: [
-                areas.descriptors.address(),
-                areas.driver.address(),
-                areas.device.address(),
-            ],
-        };
-        let tags = DmaMemory::new(device, access, usize::from(size) * request::TAG_BYTES)?;
-        let ring = ring(areas, features, number, size)?;
-        let doorbell = transport.enable_queue(&setup, plan, features)?;
+        let queue = Virtqueue::new(device, transport, plan, features, number)?;
+        let Virtqueue {
+            ring,
+            setup,
+            doorbell,
+        } = queue;
+        let access = access(features);
+        let tags = DmaMemory::new(device, access, usize::from(setup.size) * request::TAG_BYTES)?;
         let dma = (access == Access::Platform).then(|| transport.device().clone());
         Ok(try_pin_init!(Self {
             inner <- new_spinlock_irq!(Inner {
@@ -315,60 +302,4 @@ fn because(refused: Refused) -> Status {
         Refused::Broken(_) => Status::RESOURCE,
         Refused::Segments(_) | Refused::Bytes(_) | Refused::Table { .. } => Status::IOERR,
     }
-}
-
-/// The size of a queue: what the device has, but at most what the user wants.
-///
-/// # Errors
-///
-/// `ENODEV`: there is no such queue.
-pub(super) fn size<T: Transport>(transport: &T, features: Features, queue: u16) -> Result<u16> {
-    let most = transport.queue_size_max(queue).min(split::MAX_SIZE);
-    let size = most.min(module_parameters::queue_size.value());
-    match size {
-        0 => Err(ENODEV),
-        _ if features.has(Features::RING_PACKED) => Ok(size),
-        // The next lower power of two.
-        _ => Ok(1 << size.ilog2()),
-    }
-}
-
-fn areas(
-    device: &device::Device<device::Bound>,
-    access: Access,
-    features: Features,
-    size: u16,
-) -> Result<Areas<DmaMemory>> {
-    let bytes = match features.has(Features::RING_PACKED) {
-        true => [packed::descriptor_area(size), packed::EVENT, packed::EVENT],
-        false => [
-            split::descriptor_area(size),
-            split::driver_area(size),
-            split::device_area(size),
-        ],
-    };
-    let [descriptors, driver, device_area] = bytes;
-    Ok(Areas {
-        descriptors: DmaMemory::new(device, access, descriptors)?,
-        driver: DmaMemory::new(device, access, driver)?,
-        device: DmaMemory::new(device, access, device_area)?,
-    })
-}
-
-fn ring<T: Transport>(
-    areas: Areas<DmaMemory>,
-    features: Features,
-    queue: u16,
-    size: u16,
-) -> Result<Requests<T>> {
-    let mut slots = KVec::with_capacity(size.into(), GFP_KERNEL)?;
-    for _ in 0..size {
-        slots.push(Slot::new(), GFP_KERNEL)?;
-    }
-    let settings = Settings {
-        queue,
-        size,
-        features,
-    };
-    Ring::new(settings, areas, slots).map_err(|_| EINVAL)
 }

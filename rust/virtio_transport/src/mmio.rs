@@ -48,33 +48,34 @@ pub struct Mmio {
 }
 
 impl Mmio {
-    /// Maps the registers of a device of this kind (section 5).
+    /// Maps the registers of a device, and says what kind it is (section 5): 0 if there is none.
     ///
     /// # Errors
     ///
-    /// - `ENODEV`: it is another device, or a legacy one.
+    /// - `ENODEV`: it is a legacy device.
     /// - `EBUSY`, `ENOMEM`: the registers cannot be had.
     /// - `ENXIO`: it has no registers or no interrupt.
-    pub fn new(device: &platform::Device<Core<'_>>, kind: u16) -> Result<Self> {
+    pub fn new(device: &platform::Device<Core<'_>>) -> Result<(Self, u16)> {
         let resource = device.resource_by_index(0).ok_or(ENXIO)?;
         let bytes = usize::try_from(resource.size())?;
         let mapping = Mapping::of_resource(resource.start(), bytes)?;
         let registers = Window::whole(Arc::new(mapping, GFP_KERNEL)?);
-        let is_ours = registers.read32(mmio::MAGIC_VALUE) == mmio::MAGIC
-            && registers.read32(mmio::VERSION) == mmio::MODERN
-            && registers.read32(mmio::DEVICE_ID) == kind.into();
-        if !is_ours {
+        let is_modern = registers.read32(mmio::MAGIC_VALUE) == mmio::MAGIC
+            && registers.read32(mmio::VERSION) == mmio::MODERN;
+        if !is_modern {
             return Err(ENODEV);
         }
         // SAFETY: Nothing is allocated or mapped for the device yet.
         unsafe { device.dma_set_mask_and_coherent(DmaMask::new::<64>())? };
         let generic: &Device = device.as_ref();
-        Ok(Self {
+        let kind = u16::try_from(registers.read32(mmio::DEVICE_ID))?;
+        let this = Self {
             config: registers.rest(mmio::CONFIG).ok_or(ENXIO)?,
             registers,
             irq: device.irq_by_index(0)?.irq(),
             device: generic.into(),
-        })
+        };
+        Ok((this, kind))
     }
 
     fn select(&self, queue: u16) {
