@@ -98,7 +98,14 @@ impl Vectors {
     /// Vectors of a PCI device: at best one for each queue, at worst its INTx line.
     pub(crate) fn of_pci(device: &ARef<pci::Device>, queues: u16, isr: &Window) -> Result<Self> {
         let all = u32::from(queues) + 1;
-        let (plan, number) = if allocate(device, all, bindings::PCI_IRQ_MSIX).is_ok() {
+        // More queues than CPUs cannot be spread over them.
+        let spread = allocate(
+            device,
+            all,
+            bindings::PCI_IRQ_MSIX | bindings::PCI_IRQ_AFFINITY,
+        );
+        let per_queue = spread.or_else(|_| allocate(device, all, bindings::PCI_IRQ_MSIX));
+        let (plan, number) = if per_queue.is_ok() {
             (Plan::PerQueue, all)
         } else if allocate(device, 2, bindings::PCI_IRQ_MSIX).is_ok() {
             (Plan::Shared, 2)
@@ -167,15 +174,15 @@ impl Vectors {
     }
 }
 
-/// Allocates exactly `number` vectors, the first of which is not spread over the CPUs.
-fn allocate(device: &pci::Device, number: u32, kind: u32) -> Result {
+/// Allocates exactly `number` vectors; if they are to be spread over the CPUs, all but the first.
+fn allocate(device: &pci::Device, number: u32, flags: u32) -> Result {
     let mut affinity = bindings::irq_affinity {
         pre_vectors: 1,
         ..pin_init::zeroed()
     };
-    let (flags, affinity) = match kind {
-        bindings::PCI_IRQ_MSIX => (kind | bindings::PCI_IRQ_AFFINITY, &raw mut affinity),
-        _ => (kind, null_mut()),
+    let affinity = match flags & bindings::PCI_IRQ_AFFINITY {
+        0 => null_mut(),
+        _ => &raw mut affinity,
     };
     // SAFETY: The device is valid and bound to us, and has no vectors yet.
     let allocated = unsafe {
