@@ -8,6 +8,7 @@ mod queue;
 mod recovery;
 mod request;
 
+use crate::device::DIRECTORY;
 use blk_mq::{
     GenDisk,
     NotQueued,
@@ -58,9 +59,6 @@ use virtio_transport::{
 
 /// Name of a disk, before its number.
 const PREFIX: &str = "vfe";
-
-/// Name of a directory in debugfs, before the device's.
-const NAME: &str = "virtio_fe";
 
 /// A device, as its requests, its interrupts and its recovery see it.
 #[pin_data]
@@ -237,7 +235,7 @@ impl<T: Transport> Disk<T> {
     pub(crate) fn new(parent: &device::Device<device::Bound>, transport: T) -> Result<Self> {
         let (device, vectors) = Device::new(parent, transport)?;
         let interrupts = Some(vectors.request(device.clone(), parent.name())?);
-        let debugfs = Some(Debugfs::new(NAME, parent.name(), device.clone())?);
+        let debugfs = Some(Debugfs::new(DIRECTORY, parent.name(), device.clone())?);
         let this = Self {
             debugfs,
             device,

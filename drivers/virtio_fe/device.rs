@@ -2,18 +2,29 @@
 
 //! What a device is for.
 
-use crate::block::Disk;
+use crate::{
+    block::Disk,
+    net::Interface, //
+};
 use kernel::{
     device,
     prelude::*, //
 };
-use virtio_spec::blk;
+use virtio_spec::{
+    blk,
+    net, //
+};
 use virtio_transport::Transport;
+
+/// Name of a directory in debugfs, before the device's.
+pub(crate) const DIRECTORY: &str = "virtio_fe";
 
 /// A device with this driver, until this is dropped.
 pub(crate) enum Device<T: Transport> {
     /// A disk.
     Block(#[expect(dead_code, reason = "owns the disk")] Disk<T>),
+    /// A network interface.
+    Network(#[expect(dead_code, reason = "owns the interface")] Interface<T>),
 }
 
 impl<T: Transport> Device<T> {
@@ -29,6 +40,7 @@ impl<T: Transport> Device<T> {
     ) -> Result<Self> {
         match kind {
             blk::DEVICE_ID => Ok(Self::Block(Disk::new(parent, transport)?)),
+            net::DEVICE_ID => Ok(Self::Network(Interface::new(parent, transport)?)),
             _ => Err(ENODEV),
         }
     }

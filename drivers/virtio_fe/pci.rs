@@ -10,6 +10,7 @@ use kernel::{
 };
 use virtio_spec::{
     blk,
+    net,
     pci::device_id, //
 };
 use virtio_transport::Pci;
@@ -18,7 +19,8 @@ use virtio_transport::Pci;
 /// kernel's own driver keeps all others.
 pub(crate) struct Driver;
 
-/// PCI device id of a block device that can be a legacy one, too: section 4.1.2.1.
+/// PCI device ids of devices that can be legacy ones, too: section 4.1.2.1.
+const TRANSITIONAL_NET: u32 = 0x1000;
 const TRANSITIONAL_BLOCK: u32 = 0x1001;
 
 const fn id(device: u32) -> pci::DeviceId {
@@ -31,6 +33,8 @@ kernel::pci_device_table!(
     [
         (id(device_id(blk::DEVICE_ID) as u32), blk::DEVICE_ID),
         (id(TRANSITIONAL_BLOCK), blk::DEVICE_ID),
+        (id(device_id(net::DEVICE_ID) as u32), net::DEVICE_ID),
+        (id(TRANSITIONAL_NET), net::DEVICE_ID),
     ]
 );
 

@@ -11,16 +11,25 @@
 //!   request        block/request.rs     what goes to the device for a request
 //!   queue          block/queue.rs       requests into the ring, and out of it
 //!   recovery       block/recovery.rs    a device that has to be reset
+//! interface      net.rs                 from features to a network interface, and back
+//!   configuration  net/config.rs        what the device says of itself
+//!   operations     net/operations.rs    what the network stack asks for
+//!   receive        net/receive.rs       memory into the ring, packets out of it
+//!   transmit       net/transmit.rs      packets into the ring, and out of it
+//!   control        net/control.rs       filters, addresses, number of queues
+//!   counters       net/counters.rs
+//!   recovery       net/recovery.rs      a device that has to be reset, and the link
 //! ```
 //!
-//! Rings are in `virtio_ring`, formats in `virtio_spec`, everything unsafe in `virtio_transport` and
-//! `blk_mq`. Documentation/virtio_fe.md describes the whole.
+//! Rings are in `virtio_ring`, formats in `virtio_spec`, everything unsafe in `virtio_transport`,
+//! `blk_mq` and `netdev`. Documentation/virtio_fe.md describes the whole.
 
 #![forbid(unsafe_code)]
 
 mod block;
 mod device;
 mod mmio;
+mod net;
 mod pci;
 mod virtqueue;
 

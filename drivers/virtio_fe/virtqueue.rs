@@ -97,6 +97,15 @@ impl<T> Virtqueue<T> {
             doorbell,
         })
     }
+
+    /// Shows the device what has been added, and notifies it if it wants to be. Whether it did.
+    #[inline]
+    pub(crate) fn publish(&mut self) -> bool {
+        let notification = self.ring.publish();
+        notification
+            .map(|notification| self.doorbell.ring(notification))
+            .is_some()
+    }
 }
 
 /// The size of a queue: what the device has, but at most what the user wants.

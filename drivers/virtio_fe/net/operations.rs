@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What the network stack asks of a device.
+
+use super::{
+    config,
+    counters,
+    receive::Receiver,
+    transmit::Transmitter,
+    Network, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
+};
+use netdev::{
+    Device,
+    Done,
+    Link,
+    Operations,
+    Poll,
+    RxMode,
+    SkBuff,
+    Stats, //
+};
+use virtio_ring::driver::Broken;
+use virtio_spec::net::feature;
+use virtio_transport::Transport;
+
+impl<T: Transport> Network<T> {
+    /// Stops a transmit queue that has no room for more, until it has.
+    #[cold]
+    fn stop_until_room(&self, queue: &mut Transmitter, index: u32) -> Result<(), Broken> {
+        self.device.stop(index);
+        if queue.wait_for_room(0)? {
+            self.device.wake(index);
+        }
+        Ok(())
+    }
+
+    /// Frees what has been sent, and lets the queue go on if it was stopped.
+    #[inline]
+    fn clean(&self, poll: &Poll<'_, Self>) -> Result<(), Broken> {
+        let Some(mut queue) = poll.transmit() else {
+            return Ok(());
+        };
+        if !self.device.is_stopped(poll.pair()) {
+            return queue.clean(poll.budget());
+        }
+        if queue.wait_for_room(poll.budget())? {
+            self.device.wake(poll.pair());
+        }
+        Ok(())
+    }
+}
+
+impl<T: Transport> Operations for Network<T> {
+    type Receive = Receiver;
+    type Transmit = Transmitter;
+    const COUNTERS: &'static [[u8; 32]] = counters::NAMES;
+
+    #[inline]
+    fn device(&self) -> &Device<Self> {
+        &self.device
+    }
+
+    fn open<'a>(&self, receivers: impl Iterator<Item = &'a mut Receiver>) -> Result
+    where
+        Self: 'a,
+    {
+        for (receiver, counters) in receivers.zip(&self.counters) {
+            receiver.fill(counters);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn start_xmit(
+        this: ArcBorrow<'_, Self>,
+        queue: &mut Transmitter,
+        index: u32,
+        packet: SkBuff,
+        more: bool,
+    ) {
+        let Some(counters) = this.counters.get(index as usize) else {
+            return;
+        };
+        let bytes = packet.len();
+        let mut result = queue.clean(0);
+        match queue.add(packet) {
+            Ok(()) => {
+                counters.tx_packets.add(1);
+                counters.tx_bytes.add(bytes.into());
+            }
+            Err(_) => counters.tx_dropped.add(1),
+        }
+        let is_full = !queue.has_room();
+        if !more || is_full {
+            queue.publish(counters);
+        }
+        if is_full {
+            counters.tx_stops.add(1);
+            result = this.stop_until_room(queue, index);
+        }
+        if let Err(broken) = result {
+            Arc::from(this).blame(broken);
+        }
+    }
+
+    #[inline]
+    fn poll(this: ArcBorrow<'_, Self>, queue: &mut Receiver, poll: &Poll<'_, Self>) -> Done {
+        let Some(counters) = this.counters.get(poll.pair() as usize) else {
+            return Done::All(0);
+        };
+        let received = this.clean(poll).and_then(|()| queue.poll(poll, counters));
+        match received {
+            Err(broken) => {
+                Arc::from(this).blame(broken);
+                Done::All(0)
+            }
+            Ok(packets) if packets < poll.budget() && !queue.is_empty() && queue.rest() => {
+                Done::All(packets)
+            }
+            Ok(_) => Done::Some,
+        }
+    }
+
+    fn set_rx_mode(&self, mode: &RxMode<'_>) -> Result {
+        match self.features.has(feature::CTRL_RX) {
+            true => self.control(|control| control.set_rx_mode(mode)),
+            false => Ok(()),
+        }
+    }
+
+    fn set_mac(&self, mac: [u8; 6]) -> Result {
+        match self.features.has(feature::CTRL_MAC_ADDR) {
+            true => self.control(|control| control.set_mac(mac)),
+            // Only the network stack knows of it then.
+            false => Ok(()),
+        }
+    }
+
+    fn set_pairs(&self, pairs: u32) -> Result {
+        Network::set_pairs(self, u16::try_from(pairs)?)
+    }
+
+    fn timed_out(this: ArcBorrow<'_, Self>, index: u32) {
+        dev_err!(
+            this.transport.device(),
+            "transmit queue {index} stands still\n"
+        );
+        Arc::from(this).call_for_reset();
+    }
+
+    fn stats(&self) -> Stats {
+        counters::sum(&self.counters)
+    }
+
+    fn link(&self) -> Link {
+        config::link(&self.transport, self.features)
+    }
+
+    fn ring_size(&self, transmit: bool) -> u32 {
+        self.sizes[usize::from(transmit)].into()
+    }
+
+    fn counters(&self, index: u32, values: &mut [u64]) {
+        if let Some(counters) = self.counters.get(index as usize) {
+            values.copy_from_slice(&counters.values());
+        }
+    }
+}
