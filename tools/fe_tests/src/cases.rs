@@ -10,6 +10,7 @@ mod reload;
 mod request;
 mod stress;
 mod what;
+mod wire;
 
 use std::fmt;
 
@@ -78,6 +79,12 @@ pub(crate) fn of(machine: &'static Machine) -> Vec<Test> {
         for &(name, run) in themes {
             let name = format!("{}.{name}", disk.name);
             tests.push(test(name, move |_, _| run(disk)));
+        }
+    }
+    for (number, wire) in machine.wires.iter().enumerate() {
+        for &(name, run) in wire::OF_EACH_WIRE {
+            let name = format!("{}.{name}", wire.name);
+            tests.push(test(name, move |_, _| run((number, wire))));
         }
     }
     tests.push(test("reload".to_owned(), reload::run));

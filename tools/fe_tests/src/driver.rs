@@ -10,8 +10,6 @@ use anyhow::{ensure, Context, Result};
 use rustix::fs::OFlags;
 use rustix::system::{delete_module, finit_module};
 
-use crate::disk::Disk;
-
 const NAME: &str = "virtio_fe";
 
 /// The name of its drivers.
@@ -66,15 +64,15 @@ pub(crate) fn interrupts(device: &str) -> Result<Vec<String>> {
     Ok(last_words.filter(of_device).map(str::to_owned).collect())
 }
 
-/// The directory of a disk's device in debugfs.
+/// The directory of a device in debugfs.
 pub(crate) struct Observation(PathBuf);
 
 impl Observation {
     /// # Errors
     ///
     /// There is none.
-    pub(crate) fn of(disk: &Disk) -> Result<Self> {
-        let path = Path::new(DEBUGFS).join(format!("{NAME}-{}", disk.device()?));
+    pub(crate) fn of(device: &str) -> Result<Self> {
+        let path = Path::new(DEBUGFS).join(format!("{NAME}-{device}"));
         ensure!(path.is_dir(), "no {}", path.display());
         Ok(Self(path))
     }

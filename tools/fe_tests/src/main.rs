@@ -10,6 +10,7 @@ mod buffer;
 mod cases;
 mod disk;
 mod driver;
+mod network;
 
 use std::io::Write;
 use std::path::PathBuf;

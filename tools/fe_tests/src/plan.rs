@@ -2,6 +2,8 @@
 
 //! The machines that the tests run on, and the disks of each.
 
+use crate::wire::{Carrier, Wire};
+
 /// How a machine has its virtio devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bus {
@@ -54,6 +56,8 @@ pub struct Machine {
     pub has_other_drivers: bool,
     /// Its disks.
     pub disks: &'static [Disk],
+    /// Its wires.
+    pub wires: &'static [Wire],
 }
 
 const fn disk(name: &'static str, properties: &'static str, interrupts: usize) -> Disk {
@@ -159,6 +163,68 @@ const MMIO_DISKS: &[Disk] = &[
     read_only(disk("mmio-read-only", "packed=on", 1)),
 ];
 
+const fn wire(name: &'static str, properties: &'static str, interrupts: usize) -> Wire {
+    Wire {
+        name,
+        properties,
+        carrier: Carrier::Hub,
+        interrupts,
+        max_mtu: MERGED,
+    }
+}
+
+const fn over_bridge(wire: Wire, pairs: u32) -> Wire {
+    Wire {
+        carrier: Carrier::Bridge(pairs),
+        max_mtu: 65535,
+        ..wire
+    }
+}
+
+const fn with_max_mtu(wire: Wire, max_mtu: u32) -> Wire {
+    Wire { max_mtu, ..wire }
+}
+
+/// The largest MTU with receive buffers of half a page, eighteen of which make a packet.
+const MERGED: u32 = 18 * 1664 - 30;
+/// And with one of a page.
+const SINGLE: u32 = 3712 - 30;
+
+/// One vector for the configuration, and one for either queue.
+const PAIR: usize = 3;
+
+const PCI_WIRES: &[Wire] = &[
+    wire("split", "packed=off", PAIR),
+    wire("packed", "packed=on", PAIR),
+    wire(
+        "split-plain",
+        "packed=off,event_idx=off,indirect_desc=off",
+        PAIR,
+    ),
+    wire(
+        "packed-plain",
+        "packed=on,event_idx=off,indirect_desc=off",
+        PAIR,
+    ),
+    with_max_mtu(
+        wire("split-single", "packed=off,mrg_rxbuf=off", PAIR),
+        SINGLE,
+    ),
+    with_max_mtu(
+        wire("packed-single", "packed=on,mrg_rxbuf=off", PAIR),
+        SINGLE,
+    ),
+    wire("no-control", "packed=on,ctrl_vq=off", PAIR),
+    wire("shared", "packed=on,vectors=2", 2),
+    wire("pin", "packed=on,vectors=0", 1),
+];
+
+const BRIDGED: &[Wire] = &[
+    over_bridge(wire("bridge-split", "packed=off", PAIR), 1),
+    over_bridge(wire("bridge-packed", "packed=on", PAIR), 1),
+    over_bridge(wire("bridge-pairs", "packed=on,mq=on,vectors=6", 5), 2),
+];
+
 /// All machines.
 pub const MACHINES: &[Machine] = &[
     Machine {
@@ -168,6 +234,7 @@ pub const MACHINES: &[Machine] = &[
         parameters: "",
         has_other_drivers: false,
         disks: PCI_DISKS,
+        wires: &[],
     },
     Machine {
         name: "pci-1cpu",
@@ -179,6 +246,7 @@ pub const MACHINES: &[Machine] = &[
             disk("split", "packed=on", 2),
             disk("split-pin", "vectors=0", 1),
         ],
+        wires: &[],
     },
     Machine {
         name: "iommu",
@@ -187,6 +255,7 @@ pub const MACHINES: &[Machine] = &[
         parameters: "",
         has_other_drivers: false,
         disks: IOMMU_DISKS,
+        wires: &[],
     },
     Machine {
         name: "mmio",
@@ -195,6 +264,7 @@ pub const MACHINES: &[Machine] = &[
         parameters: "",
         has_other_drivers: false,
         disks: MMIO_DISKS,
+        wires: &[],
     },
     Machine {
         name: "slow",
@@ -206,6 +276,7 @@ pub const MACHINES: &[Machine] = &[
             slow(disk("slow-split", "packed=off", PER_QUEUE)),
             slow(disk("slow-packed", "packed=on", PER_QUEUE)),
         ],
+        wires: &[],
     },
     Machine {
         name: "gone",
@@ -217,6 +288,7 @@ pub const MACHINES: &[Machine] = &[
             loose(disk("gone-split", "packed=off", PER_QUEUE)),
             loose(disk("gone-packed", "packed=on", PER_QUEUE)),
         ],
+        wires: &[],
     },
     Machine {
         name: "coexist",
@@ -225,6 +297,58 @@ pub const MACHINES: &[Machine] = &[
         parameters: "",
         has_other_drivers: true,
         disks: &[disk("mine", "packed=on", PER_QUEUE)],
+        wires: &[],
+    },
+    Machine {
+        name: "net-pci",
+        bus: Bus::Pci,
+        cpus: 2,
+        parameters: "",
+        has_other_drivers: false,
+        disks: &[],
+        wires: PCI_WIRES,
+    },
+    Machine {
+        name: "net-mmio",
+        bus: Bus::Mmio,
+        cpus: 2,
+        parameters: "",
+        has_other_drivers: false,
+        disks: &[],
+        wires: &[
+            wire("mmio-split", "packed=off", 1),
+            wire("mmio-packed", "packed=on", 1),
+            wire("mmio-plain", "packed=on,event_idx=off", 1),
+        ],
+    },
+    Machine {
+        name: "net-iommu",
+        bus: Bus::PciWithIommu,
+        cpus: 2,
+        parameters: "",
+        has_other_drivers: false,
+        disks: &[],
+        wires: &[
+            wire(
+                "iommu-split",
+                "packed=off,iommu_platform=on,disable-legacy=on",
+                PAIR,
+            ),
+            wire(
+                "iommu-packed",
+                "packed=on,event_idx=off,iommu_platform=on,disable-legacy=on",
+                PAIR,
+            ),
+        ],
+    },
+    Machine {
+        name: "net-bridge",
+        bus: Bus::Pci,
+        cpus: 2,
+        parameters: "",
+        has_other_drivers: false,
+        disks: &[],
+        wires: BRIDGED,
     },
 ];
 

@@ -45,6 +45,8 @@ pub(crate) enum Console {
 pub(crate) struct Hardware {
     /// QEMU's `-machine`.
     pub(crate) machine: &'static str,
+    /// Words before QEMU's command line: a program that runs it.
+    pub(crate) before: Vec<String>,
     /// Further arguments of QEMU's.
     pub(crate) arguments: Vec<String>,
     /// Further words of the kernel's command line.
@@ -55,6 +57,7 @@ impl Hardware {
     /// That of most L1s.
     pub(crate) const PLAIN: &'static Self = &Self {
         machine: "q35,kernel-irqchip=off",
+        before: Vec::new(),
         arguments: Vec::new(),
         cmdline: String::new(),
     };
@@ -98,7 +101,7 @@ impl Machine<'_> {
     ///
     /// Its log cannot be created.
     pub(crate) fn command(&self) -> Result<Command> {
-        let mut command = self.qemu.command();
+        let mut command = run_by(&self.hardware.before, self.qemu.command());
         let log = self.qemu_log();
         command
             .stderr(File::create(&log).with_context(|| log.display().to_string())?)
@@ -179,6 +182,17 @@ impl Machine<'_> {
             None => String::new(),
         }
     }
+}
+
+/// The command as words after those of a program that runs it.
+fn run_by(before: &[String], command: Command) -> Command {
+    let [program, words @ ..] = before else {
+        return command;
+    };
+    let mut runner = Command::new(program);
+    runner.args(words).arg(command.get_program());
+    runner.args(command.get_args());
+    runner
 }
 
 /// A serial port's back end.

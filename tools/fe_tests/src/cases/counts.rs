@@ -14,7 +14,7 @@ const READS: u64 = 50;
 /// Each read is counted once, and alone it needs a notification and an interrupt.
 pub(super) fn run(plan: &Disk) -> Result<()> {
     let disk = open(plan)?;
-    let observation = Observation::of(&disk)?;
+    let observation = Observation::of(&disk.device()?)?;
     let names = ["completed", "notified", "interrupts"];
     let before = names.map(|name| observation.sum(name));
     for number in 0..READS {

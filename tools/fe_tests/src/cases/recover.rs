@@ -29,7 +29,7 @@ pub(super) fn on_request(plan: &plan::Disk) -> Result<()> {
         return Ok(());
     }
     let disk = open(plan)?;
-    let observation = Observation::of(&disk)?;
+    let observation = Observation::of(&disk.device()?)?;
     let before = observation.resets()?;
     let is_done = AtomicBool::new(false);
     let resets = thread::scope(|scope| {
@@ -75,7 +75,7 @@ fn reset_until(observation: &Observation, is_done: &AtomicBool) -> Result<u64> {
 /// what is there.
 pub(super) fn in_time(plan: &plan::Disk) -> Result<()> {
     let disk = open(plan)?;
-    let observation = Observation::of(&disk)?;
+    let observation = Observation::of(&disk.device()?)?;
     thread::scope(|scope| {
         let readers: Vec<_> = (0..READERS)
             .map(|number| {

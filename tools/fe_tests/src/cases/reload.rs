@@ -7,7 +7,7 @@ use fe_tests::content::{FIRST, LAST, READ_ONLY, WRITTEN};
 use fe_tests::plan::{Kind, Machine};
 use rustix::io::Errno;
 
-use super::open;
+use super::{open, wire};
 use crate::driver::Module;
 
 const TIMES: u32 = 8;
@@ -36,5 +36,6 @@ fn once(machine: &Machine, module: &Module) -> Result<()> {
         ensure!(errno == Some(&Errno::AGAIN), "{busy:#}");
     }
     module.unload()?;
-    module.load()
+    module.load()?;
+    wire::still_work(machine)
 }

@@ -3,6 +3,8 @@
 //! virtio_fe.ko in L1, on virtio devices of QEMU's: each machine of `fe_tests` is a boot, and each
 //! of its disks is an image, which is made and judged here.
 
+mod wires;
+
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
@@ -12,9 +14,10 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use fe_tests::content::{self, FIRST, LAST, READ_ONLY, SECTOR, SECTORS, WRITTEN};
 use fe_tests::plan::{self, Bus, Kind, MACHINES};
+use fe_tests::wire::{Carrier, Wire};
 use l1::job::Job;
 
-use super::test::{test, whole};
+use super::test::{skipped, test, whole};
 use super::Lab;
 use crate::boot::boot;
 use crate::ktap::{self, Test};
@@ -41,6 +44,10 @@ pub(super) fn tests(lab: &Lab, slower: u64, only: Option<&str>) -> Result<Vec<Te
     let mut tests = Vec::new();
     let is_wanted = |plan: &&plan::Machine| only.is_none_or(|only| plan.name == only);
     for plan in MACHINES.iter().filter(is_wanted) {
+        if let Some(reason) = cannot(plan) {
+            tests.push(skipped(&format!("virtio-fe.{}", plan.name), &reason));
+            continue;
+        }
         let mut found = on(lab, plan, Duration::from_secs(slower * LIMIT))?;
         for test in &mut found {
             test.name = format!("virtio-fe.{}.{}", plan.name, test.name);
@@ -48,6 +55,15 @@ pub(super) fn tests(lab: &Lab, slower: u64, only: Option<&str>) -> Result<Vec<Te
         tests.append(&mut found);
     }
     Ok(tests)
+}
+
+/// Why this machine cannot be had here, if so.
+fn cannot(plan: &plan::Machine) -> Option<String> {
+    let is_bridged = |wire: &Wire| matches!(wire.carrier, Carrier::Bridge(_));
+    match plan.wires.iter().any(is_bridged) {
+        true => wires::missing(),
+        false => None,
+    }
 }
 
 /// The tests on one machine.
@@ -106,6 +122,7 @@ fn hardware(plan: &plan::Machine, directory: &Path) -> Hardware {
         let device = format!("{device},drive={name},serial={name},{properties}");
         arguments.extend(["-drive", &drive, "-device", &device].map(str::to_owned));
     }
+    arguments.extend(wires::arguments(plan));
     let others = if plan.has_other_drivers {
         ""
     } else {
@@ -116,6 +133,7 @@ fn hardware(plan: &plan::Machine, directory: &Path) -> Hardware {
             Bus::Pci | Bus::PciWithIommu => Hardware::PLAIN.machine,
             Bus::Mmio => "microvm,rtc=on",
         },
+        before: wires::before(plan),
         arguments,
         cmdline: format!("{others} {}", bus_words(plan.bus)),
     }

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! An end of a wire: a network device in a namespace of its own.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::ops::Sub;
+use std::path::Path;
+use std::str::FromStr;
+
+use anyhow::{ensure, Context, Result};
+
+use super::namespace::{ip, run, Namespace};
+
+const DEVICES: &str = "/sys/class/net";
+
+/// A network device, found by its MAC address, and not yet in a namespace.
+pub(crate) struct Device {
+    pub(crate) name: String,
+}
+
+impl Device {
+    pub(crate) fn find(mac: &str) -> Result<Self> {
+        for entry in fs::read_dir(DEVICES)? {
+            let entry = entry?;
+            let address = fs::read_to_string(entry.path().join("address"))?;
+            if address.trim() == mac {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                return Ok(Self { name });
+            }
+        }
+        anyhow::bail!("no device has the address {mac}")
+    }
+
+    /// Its bus device, whose name `/proc/interrupts` has.
+    pub(crate) fn parent(&self) -> Result<String> {
+        let path = Path::new(DEVICES).join(&self.name).join("device");
+        let path = path.canonicalize().context("its device")?;
+        let name = path.file_name().context("a device without a name")?;
+        Ok(name.to_string_lossy().into_owned())
+    }
+
+    /// Its driver.
+    pub(crate) fn driver(&self) -> Result<String> {
+        let path = Path::new(DEVICES).join(&self.name).join("device/driver");
+        let link = fs::read_link(path).context("its driver")?;
+        let name = link.file_name().context("a driver without a name")?;
+        Ok(name.to_string_lossy().into_owned())
+    }
+
+    /// A file of its directory in sysfs, as a number.
+    pub(crate) fn number(&self, name: &str) -> Result<u64> {
+        let path = Path::new(DEVICES).join(&self.name).join(name);
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        u64::from_str(text.trim()).with_context(|| format!("{name} is {text:?}"))
+    }
+}
+
+/// An end of a wire.
+pub(crate) struct End {
+    pub(crate) namespace: Namespace,
+    pub(crate) address: Ipv4Addr,
+    name: String,
+}
+
+impl End {
+    /// Puts the device into a namespace, and sets it up. When this is dropped, it is back.
+    pub(crate) fn new(mac: &str, address: Ipv4Addr) -> Result<Self> {
+        let name = Device::find(mac)?.name;
+        let namespace = Namespace::new()?;
+        ip(&format!("link set {name} netns {}", namespace.id()))?;
+        let this = Self {
+            namespace,
+            address,
+            name,
+        };
+        this.namespace.ip("link set lo up")?;
+        this.ip(&format!("addr add {address}/24 dev"))?;
+        this.ip_with("link set", "mtu 1500")?;
+        this.ip_with("link set", "up")?;
+        Ok(this)
+    }
+
+    fn ip(&self, words: &str) -> Result<()> {
+        self.namespace.ip(&format!("{words} {}", self.name))
+    }
+
+    /// `words`, the name of the device, and `rest`.
+    pub(crate) fn ip_with(&self, words: &str, rest: &str) -> Result<()> {
+        self.namespace.ip(&format!("{words} {} {rest}", self.name))
+    }
+
+    /// Tells it the MAC address of another end for good, so that it does not ask for it.
+    pub(crate) fn knows(&self, other: &End, mac: &str) -> Result<()> {
+        self.run(
+            "arp",
+            format!("-i {} -s {} {mac}", self.name, other.address),
+        )?;
+        Ok(())
+    }
+
+    /// Runs one of busybox's programs in the namespace.
+    pub(crate) fn run(&self, program: &'static str, words: String) -> Result<String> {
+        self.namespace.run(move || run(program, &words))
+    }
+
+    /// What the device counted: received packets and bytes, and sent ones; and errors of any kind.
+    pub(crate) fn counters(&self) -> Result<Counters> {
+        let name = self.name.clone();
+        let table = self
+            .namespace
+            .run(|| fs::read_to_string("/proc/thread-self/net/dev").context("its counters"))?;
+        let line = table
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(&format!("{name}:")))
+            .context("it is not counted")?;
+        let numbers: Vec<u64> = line
+            .split_whitespace()
+            .map(u64::from_str)
+            .collect::<Result<_, _>>()?;
+        ensure!(numbers.len() >= 12, "{line}");
+        Ok(Counters {
+            received: [numbers[1], numbers[0]],
+            sent: [numbers[9], numbers[8]],
+            wrong: [&numbers[2..6], &numbers[10..12]].concat().iter().sum(),
+        })
+    }
+}
+
+impl Drop for End {
+    /// By itself the kernel would take the device back some time later.
+    fn drop(&mut self) {
+        let _ = self.ip_with("link set", "netns 1");
+    }
+}
+
+/// What a device counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counters {
+    /// Packets, and their bytes.
+    pub(crate) received: [u64; 2],
+    /// Packets, and their bytes.
+    pub(crate) sent: [u64; 2],
+    /// Errors and drops.
+    pub(crate) wrong: u64,
+}
+
+impl Sub for Counters {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        let difference = |now: [u64; 2], then: [u64; 2]| [now[0] - then[0], now[1] - then[1]];
+        Self {
+            received: difference(self.received, before.received),
+            sent: difference(self.sent, before.sent),
+            wrong: self.wrong - before.wrong,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The wires of a machine, for QEMU: hubs of its own, or taps on a bridge in a network namespace of
+//! the machine's, which needs no privileges but a kernel that has them.
+
+use std::process::{Command, Stdio};
+
+use fe_tests::plan::{Bus, Machine};
+use fe_tests::wire::{mac, Carrier};
+
+/// What runs a command as the root of its own users and network.
+const APART: &[&str] = &["unshare", "--map-root-user", "--net", "--", "sh", "-ec"];
+
+/// QEMU's arguments for the wires.
+pub(super) fn arguments(machine: &Machine) -> Vec<String> {
+    let device = match machine.bus {
+        Bus::Pci | Bus::PciWithIommu => "virtio-net-pci,romfile=",
+        Bus::Mmio => "virtio-net-device",
+    };
+    let mut arguments = Vec::new();
+    for (number, wire) in machine.wires.iter().enumerate() {
+        for end in 0..2 {
+            let id = id(number, end);
+            let backend = match wire.carrier {
+                Carrier::Hub => format!("hubport,id={id},hubid={number}"),
+                Carrier::Bridge(pairs) => {
+                    format!("tap,id={id},ifname={id},script=no,downscript=no,queues={pairs}")
+                }
+            };
+            let (mac, properties) = (mac(number, end), wire.properties);
+            arguments.extend(["-netdev".to_owned(), backend]);
+            arguments.push("-device".to_owned());
+            arguments.push(format!("{device},netdev={id},mac={mac},{properties}"));
+        }
+    }
+    arguments
+}
+
+fn id(wire: usize, end: usize) -> String {
+    format!("w{wire}e{end}")
+}
+
+/// Words that go before QEMU's command line, if the wires need a bridge.
+pub(super) fn before(machine: &Machine) -> Vec<String> {
+    let mut script: Vec<String> = Vec::new();
+    for (number, wire) in machine.wires.iter().enumerate() {
+        if let Carrier::Bridge(pairs) = wire.carrier {
+            script.push(bridge(number, pairs));
+        }
+    }
+    if script.is_empty() {
+        return vec![];
+    }
+    script.push("exec \"$0\" \"$@\"".to_owned());
+    let words = APART.iter().map(|&word| word.to_owned());
+    words.chain([script.join("; ")]).collect()
+}
+
+fn bridge(number: usize, pairs: u32) -> String {
+    let queues = if pairs > 1 { "multi_queue" } else { "" };
+    let taps = [id(number, 0), id(number, 1)].map(|tap| {
+        format!(
+            "ip tuntap add {tap} mode tap vnet_hdr {queues}; \
+             ip link set {tap} mtu 65521 master b{number} up"
+        )
+    });
+    format!(
+        "ip link add b{number} type bridge; {}; ip link set b{number} mtu 65521 up",
+        taps.join("; ")
+    )
+}
+
+/// Why there can be no bridge here, if so.
+pub(super) fn missing() -> Option<String> {
+    let script =
+        "ip link add b0 type bridge; ip tuntap add t0 mode tap vnet_hdr; ip link set t0 master b0";
+    let output = Command::new(APART[0])
+        .args(&APART[1..])
+        .arg(script)
+        .stdin(Stdio::null())
+        .output();
+    match output {
+        Err(error) => Some(format!("{}: {error}", APART[0])),
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+    }
+}
