@@ -192,6 +192,8 @@ fn run_by(before: &[String], command: Command) -> Command {
     let mut runner = Command::new(program);
     runner.args(words).arg(command.get_program());
     runner.args(command.get_args());
+    let set = |(name, value)| Some((name, value?));
+    runner.envs(command.get_envs().filter_map(set));
     runner
 }
 
