@@ -72,6 +72,10 @@ impl<T: Transport> Device<T> {
         if self.must_reset.xchg(false, Full) || needs_reset {
             self.recover(&disk);
         }
+        // What is not there reads as all ones, and the disk is empty.
+        if self.is_gone.load(Acquire) {
+            return;
+        }
         if let Ok(sectors) = read_config(&self.transport, config::capacity) {
             disk.set_capacity(sectors);
         }
