@@ -197,11 +197,6 @@ const PCI_WIRES: &[Wire] = &[
     wire("split", "packed=off", PAIR),
     wire("packed", "packed=on", PAIR),
     wire(
-        "split-plain",
-        "packed=off,event_idx=off,indirect_desc=off",
-        PAIR,
-    ),
-    wire(
         "packed-plain",
         "packed=on,event_idx=off,indirect_desc=off",
         PAIR,
@@ -210,12 +205,7 @@ const PCI_WIRES: &[Wire] = &[
         wire("split-single", "packed=off,mrg_rxbuf=off", PAIR),
         SINGLE,
     ),
-    with_max_mtu(
-        wire("packed-single", "packed=on,mrg_rxbuf=off", PAIR),
-        SINGLE,
-    ),
     wire("no-control", "packed=on,ctrl_vq=off", PAIR),
-    wire("shared", "packed=on,vectors=2", 2),
     wire("pin", "packed=on,vectors=0", 1),
 ];
 

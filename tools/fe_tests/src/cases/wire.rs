@@ -13,8 +13,9 @@ use super::Skip;
 use crate::driver::{self, Observation};
 use crate::network::{exchange, stream, Device, End};
 
-/// Bytes of a stream.
-const STREAM: usize = 2 << 20;
+/// Bytes of a stream, and of one that is under way for a while.
+const STREAM: usize = 1 << 19;
+const LONG: usize = 2 << 20;
 
 /// A wire, and its number.
 pub(super) type Numbered<'a> = (usize, &'a Wire);
@@ -185,7 +186,7 @@ fn reset(wire: Numbered<'_>) -> Result<()> {
     let observations = [observe(0)?, observe(1)?];
     let [left, right] = ends(wire)?;
     std::thread::scope(|scope| {
-        let under_way = scope.spawn(|| stream(&left, &right, STREAM));
+        let under_way = scope.spawn(|| stream(&left, &right, LONG));
         for observation in observations.iter().cycle().take(6) {
             let before = observation.resets()?;
             observation.reset()?;

@@ -16,6 +16,9 @@ use super::namespace::join;
 /// After it, a packet does not come any more.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// How often who sends back looks whether it is at its end.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Bytes that are written to a stream at a time.
 const PIECE: usize = 60_000;
 
@@ -110,7 +113,7 @@ fn ask(socket: &UdpSocket, datagrams: u32, largest: usize) -> Result<()> {
 
 /// Sends back what comes, until nobody asks any more.
 fn echo(socket: &UdpSocket, end: &mpsc::Receiver<()>) -> Result<()> {
-    socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+    socket.set_read_timeout(Some(LOOK))?;
     let mut datagram = vec![0; 0x10000];
     while end.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
         match socket.recv_from(&mut datagram) {

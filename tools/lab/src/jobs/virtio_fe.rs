@@ -8,7 +8,9 @@ mod wires;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
@@ -41,14 +43,31 @@ const NO_OTHER_DRIVERS: &str = "initcall_blacklist=virtio_pci_driver_init,virtio
 ///
 /// An image cannot be made, or L1 cannot be booted.
 pub(super) fn tests(lab: &Lab, slower: u64, only: Option<&str>) -> Result<Vec<Test>> {
-    let mut tests = Vec::new();
     let is_wanted = |plan: &&plan::Machine| only.is_none_or(|only| plan.name == only);
-    for plan in MACHINES.iter().filter(is_wanted) {
+    let (disks, wires): (Vec<_>, Vec<_>) = MACHINES
+        .iter()
+        .filter(is_wanted)
+        .partition(|plan| plan.wires.is_empty());
+    let limit = Duration::from_secs(slower * LIMIT);
+    // Wires wait more than they work.
+    let [disks, wires] = thread::scope(|scope| {
+        [disks, wires]
+            .map(|plans| scope.spawn(move || one_after_the_other(lab, &plans, limit)))
+            .map(|lane| lane.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let mut tests = disks?;
+    tests.append(&mut wires?);
+    Ok(tests)
+}
+
+fn one_after_the_other(lab: &Lab, plans: &[&plan::Machine], limit: Duration) -> Result<Vec<Test>> {
+    let mut tests = Vec::new();
+    for plan in plans {
         if let Some(reason) = cannot(plan) {
             tests.push(skipped(&format!("virtio-fe.{}", plan.name), &reason));
             continue;
         }
-        let mut found = on(lab, plan, Duration::from_secs(slower * LIMIT))?;
+        let mut found = on(lab, plan, limit)?;
         for test in &mut found {
             test.name = format!("virtio-fe.{}.{}", plan.name, test.name);
         }
