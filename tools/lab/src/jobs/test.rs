@@ -172,8 +172,10 @@ fn selftests(lab: &Lab, cpus: u32, pace: Pace) -> Result<Vec<Test>> {
     let name = format!("selftests-{cpus}cpu");
     let words = [format!("--timeout={}", pace.slower * SELFTEST_LIMIT)];
     let limit = pace.limit(SELFTESTS_LIMIT);
-    let qemu = &Program::System;
-    program(lab, qemu, &name, "selftests", &words, cpus, limit)
+    // For the same reason as hostile processes, if it can be had.
+    let recent = Program::recent(&lab.places).filter(|_| cpus > 1);
+    let qemu = recent.unwrap_or(Program::System);
+    program(lab, &qemu, &name, "selftests", &words, cpus, limit)
 }
 
 /// Under a recent QEMU: `Documentation/lab.md` has what became of victims under others.
