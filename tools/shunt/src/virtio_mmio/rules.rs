@@ -14,11 +14,12 @@ use crate::ioregion::{Action, Doorbell, Rule};
 /// Rules for a region that is a whole register file, with the device's
 /// [shadow registers](crate::state::StatePage::shadow): the driver's acknowledgement of an
 /// interrupt is complete without the device, and its notification of queue number *n* signals
-/// `events[n]`. A queue without an event is notified by a posted write; there are `queues` queues.
+/// `events[n]`. Without events every notification is a posted write, whatever its data say besides
+/// the queue; with them, one that carries more (`VIRTIO_F_NOTIFICATION_DATA`) has no rule.
 ///
 /// With the shadow registers in a read-only memory slot, that is all that a driver does once the
 /// device runs.
-pub fn rules(queues: u32, events: &[EventFd]) -> Vec<Rule<'_>> {
+pub fn rules(events: &[EventFd]) -> Vec<Rule<'_>> {
     let acknowledge = Rule {
         offset: VIRTIO_MMIO_INTERRUPT_ACK,
         width: Width::Long,
@@ -26,19 +27,24 @@ pub fn rules(queues: u32, events: &[EventFd]) -> Vec<Rule<'_>> {
             target: VIRTIO_MMIO_INTERRUPT_STATUS,
         },
     };
-    let notify = |queue: u32| Rule {
+    let mut rules = vec![acknowledge];
+    match events {
+        [] => rules.push(notify(None, Doorbell::Device)),
+        _ => rules.extend((0..).zip(events).map(signal)),
+    }
+    rules
+}
+
+fn signal((queue, event): (u64, &EventFd)) -> Rule<'_> {
+    notify(Some(queue), Doorbell::Event(event))
+}
+
+fn notify(datamatch: Option<u64>, to: Doorbell<'_>) -> Rule<'_> {
+    Rule {
         offset: VIRTIO_MMIO_QUEUE_NOTIFY,
         width: Width::Long,
-        action: Action::Doorbell {
-            datamatch: Some(queue.into()),
-            to: events
-                .get(queue as usize)
-                .map_or(Doorbell::Device, Doorbell::Event),
-        },
-    };
-    std::iter::once(acknowledge)
-        .chain((0..queues).map(notify))
-        .collect()
+        action: Action::Doorbell { datamatch, to },
+    }
 }
 
 #[cfg(test)]
@@ -46,17 +52,28 @@ mod tests {
     use super::*;
     use std::os::fd::AsRawFd;
 
-    #[test]
-    fn every_queue_has_a_doorbell_of_its_own() {
-        let event = EventFd::new(0).unwrap();
-        let rules = rules(2, std::slice::from_ref(&event));
+    fn doorbells(rules: &[Rule<'_>]) -> Vec<(Option<u64>, i32)> {
+        assert!(rules.iter().all(|rule| rule.width == Width::Long));
         let doorbell = |rule: &Rule<'_>| match rule.action {
             Action::Doorbell { datamatch, to } => Some((datamatch, to.to_kvm())),
             _ => None,
         };
-        let doorbells: Vec<_> = rules.iter().filter_map(doorbell).collect();
-        assert_eq!(doorbells, [(Some(0), event.as_raw_fd()), (Some(1), -1)]);
-        assert!(rules.iter().all(|rule| rule.width == Width::Long));
+        rules.iter().filter_map(doorbell).collect()
+    }
+
+    #[test]
+    fn every_queue_has_a_doorbell_of_its_own() {
+        let events = [EventFd::new(0).unwrap(), EventFd::new(0).unwrap()];
+        let rules = rules(&events);
+        let [first, second] = events.each_ref().map(AsRawFd::as_raw_fd);
+        assert_eq!(doorbells(&rules), [(Some(0), first), (Some(1), second)]);
         assert_eq!(rules.len(), 3);
+    }
+
+    #[test]
+    fn without_events_all_notifications_are_posted() {
+        let rules = rules(&[]);
+        assert_eq!(doorbells(&rules), [(None, -1)]);
+        assert_eq!(rules.len(), 2);
     }
 }

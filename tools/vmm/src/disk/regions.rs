@@ -24,8 +24,6 @@ use super::{spec::Carrier, Machine};
 /// only when the guest notifies faster than the device process looks.
 const RING_SLOTS: u32 = 64;
 const QUEUE_NOTIFY_END: u64 = QUEUE_NOTIFY + 4;
-/// Queues of a disk.
-const QUEUES: u32 = 1;
 
 /// A disk's registers in the hands of KVM.
 pub(crate) struct ByKvm {
@@ -100,7 +98,7 @@ impl ByKvm {
             set_region(&self.vm, region, &kvm_end)
                 .with_context(|| format!("KVM refuses the ioregion at {:#x}", region.address))?;
             if self.rules {
-                let rules = rules(QUEUES, events);
+                let rules = rules(events);
                 set_rules(&self.vm, region, state.shadow(), &rules).with_context(|| {
                     format!(
                         "KVM refuses rules for the ioregion at {:#x}",
