@@ -12,6 +12,7 @@ use crate::{boot::mp_table::MAX_CPUS, disk::spec::DiskSpec};
 const MANUAL: &str = "\
 Disks:
   --disk image=FILE,dispatch=exit[,readonly][,reads=device|shadow]
+         [,packed][,in-order][,notification-data]
   --disk socket=PATH,dispatch=exit-ipc[,notify=register|ioeventfd][,reads=device|shadow]
          [,timeout=MS]
   --disk socket=PATH,dispatch=ioregion[,tier=messages|ring|shadow|rules]
@@ -29,6 +30,8 @@ Disks:
   it listens there, and when a process has connected; the guest waits at its first access until a process has connected. When a
   process dies, the guest waits for the next one at the same socket, and notices nothing.
 
+  packed, in-order, notification-data
+            features for the driver to choose, as shunt-blk's options of these names
   tier      a choice for channel, reads and rules, each of which may be given beside it:
             messages (seqpacket, device, off), ring (ring, device, off), shadow (ring, shadow,
             off) or rules (ring, shadow, on) [default: messages]

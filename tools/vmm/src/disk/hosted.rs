@@ -38,7 +38,8 @@ impl Hosted {
         interrupt: EventFd,
     ) -> Result<Self> {
         let blk = Blk::open(&spec.image, spec.read_only)
-            .with_context(|| format!("cannot open the image {}", spec.image.display()))?;
+            .with_context(|| format!("cannot open the image {}", spec.image.display()))?
+            .offering(spec.offer);
         let device = VirtioMmio::new(blk, memory, state.clone(), interrupt);
         Ok(Self {
             device: Mutex::new(device),

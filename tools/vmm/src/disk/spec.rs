@@ -7,8 +7,9 @@ mod pairs;
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use shunt::channel::Transport;
+use virtio_spec::features::Features;
 
-use pairs::{BadDisk, Pairs, READONLY};
+use pairs::{BadDisk, Pairs, IN_ORDER, NOTIFICATION_DATA, PACKED, READONLY};
 
 /// What `--disk` describes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub(crate) struct HostedSpec {
     pub(crate) image: PathBuf,
     /// The guest cannot write.
     pub(crate) read_only: bool,
+    /// What its driver may choose besides.
+    pub(crate) offer: Features,
     /// Where the guest reads registers.
     pub(crate) reads: Reads,
 }
@@ -137,6 +140,7 @@ impl FromStr for DiskSpec {
             "exit" => Self::Hosted(HostedSpec {
                 image: pairs.need("image", "exit")?.into(),
                 read_only: pairs.take(READONLY).is_some(),
+                offer: offer(&mut pairs),
                 reads: reads(&mut pairs, Reads::Device)?,
             }),
             "exit-ipc" => Self::Served(ServedSpec {
@@ -155,6 +159,17 @@ impl FromStr for DiskSpec {
         pairs.none_left(spec.dispatch())?;
         Ok(spec)
     }
+}
+
+fn offer(pairs: &mut Pairs) -> Features {
+    [
+        (PACKED, Features::RING_PACKED),
+        (IN_ORDER, Features::IN_ORDER),
+        (NOTIFICATION_DATA, Features::NOTIFICATION_DATA),
+    ]
+    .into_iter()
+    .filter(|(flag, _)| pairs.take(flag).is_some())
+    .fold(Features::default(), |all, (_, feature)| all.with(feature))
 }
 
 fn by_kvm(pairs: &mut Pairs) -> Result<ServedSpec, BadDisk> {
@@ -288,17 +303,25 @@ mod tests {
 
     #[test]
     fn every_form_is_understood() {
-        let hosted = |read_only| {
+        let hosted = |read_only, offer| {
             DiskSpec::Hosted(HostedSpec {
                 image: "/i".into(),
                 read_only,
+                offer,
                 reads: Reads::Device,
             })
         };
         let plain = frames(Transport::Seqpacket, false);
         for (text, want) in [
-            ("image=/i,dispatch=exit", hosted(false)),
-            ("readonly,dispatch=exit,image=/i", hosted(true)),
+            ("image=/i,dispatch=exit", hosted(false, Features::default())),
+            (
+                "readonly,dispatch=exit,image=/i,packed",
+                hosted(true, Features::RING_PACKED),
+            ),
+            (
+                "image=/i,dispatch=exit,in-order,notification-data",
+                hosted(false, Features::IN_ORDER.with(Features::NOTIFICATION_DATA)),
+            ),
             (
                 "socket=/s,dispatch=exit-ipc",
                 served(Notify::Register, Forwarder::Vmm),
@@ -396,6 +419,10 @@ mod tests {
             (
                 "socket=/s,dispatch=exit-ipc,readonly",
                 "'readonly' does not go with",
+            ),
+            (
+                "socket=/s,dispatch=ioregion,packed",
+                "'packed' does not go with",
             ),
             (
                 "socket=/s,dispatch=ioregion,channel=tcp",

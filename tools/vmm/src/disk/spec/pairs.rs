@@ -31,7 +31,9 @@ impl fmt::Display for BadDisk {
             Self::UnknownKey(key) => {
                 write!(f, "unknown key '{key}'; there are {}", KEYS.join(", "))
             }
-            Self::Value(key) if key == READONLY => write!(f, "'{key}' takes no value"),
+            Self::Value(key) if FLAGS.contains(&key.as_str()) => {
+                write!(f, "'{key}' takes no value")
+            }
             Self::Value(key) => write!(f, "'{key}' needs a value: {key}=..."),
             Self::Twice(key) => write!(f, "'{key}' is there twice"),
             Self::Missing(key) => write!(f, "'{key}=' is missing"),
@@ -55,9 +57,27 @@ impl fmt::Display for BadDisk {
 impl std::error::Error for BadDisk {}
 
 pub(super) const READONLY: &str = "readonly";
-const KEYS: [&str; 11] = [
-    "image", "socket", "dispatch", READONLY, "tier", "notify", "channel", "posted", "reads",
-    "rules", "timeout",
+pub(super) const PACKED: &str = "packed";
+pub(super) const IN_ORDER: &str = "in-order";
+pub(super) const NOTIFICATION_DATA: &str = "notification-data";
+
+/// Those without a value.
+const FLAGS: [&str; 4] = [READONLY, PACKED, IN_ORDER, NOTIFICATION_DATA];
+const KEYS: [&str; 14] = [
+    "image",
+    "socket",
+    "dispatch",
+    READONLY,
+    PACKED,
+    IN_ORDER,
+    NOTIFICATION_DATA,
+    "tier",
+    "notify",
+    "channel",
+    "posted",
+    "reads",
+    "rules",
+    "timeout",
 ];
 
 /// The pairs of one option; taken out one by one, so that what is left does not belong there.
@@ -72,7 +92,7 @@ impl Pairs {
                 .into_iter()
                 .find(|key| *key == name)
                 .ok_or_else(|| BadDisk::UnknownKey(name.to_owned()))?;
-            if value.is_empty() != (key == READONLY) || pair.ends_with('=') {
+            if value.is_empty() != FLAGS.contains(&key) || pair.ends_with('=') {
                 return Err(BadDisk::Value(key.to_owned()));
             }
             if pairs.iter().any(|(other, _)| *other == key) {
