@@ -73,15 +73,9 @@ pub(crate) fn build(places: &Places) -> Result<Images> {
     tree.file("images/vmlinux", &places.kernel("vmlinux")?, 0o644);
     tree.file("images/root.ext4", &disk.image, 0o644);
     tree.file("images/files.sha256", &disk.manifest, 0o644);
+    tree.file("images/virtio_fe.cpio", &initrd(places, &step)?, 0o644);
 
-    let initramfs = places.out("lab")?.join("initramfs.cpio");
-    unless_current(&initramfs, &tree.fingerprint()?, |path| {
-        step.now("initramfs");
-        let file = File::create(path).with_context(|| path.display().to_string())?;
-        let mut file = BufWriter::new(file);
-        tree.write_cpio(&mut file)?;
-        file.flush().context("initramfs")
-    })?;
+    let initramfs = archive(places, &step, "initramfs.cpio", &tree)?;
     step.done();
     let kernel = places.kernel("bzImage")?;
     Ok(Images {
@@ -91,6 +85,31 @@ pub(crate) fn build(places: &Places) -> Result<Images> {
         manifest: disk.manifest,
         files: disk.files,
     })
+}
+
+/// The initial RAM disk of a guest whose root disk virtio_fe drives.
+fn initrd(places: &Places, step: &Step) -> Result<PathBuf> {
+    let mut tree = Tree::default();
+    tree.busybox()?;
+    for directory in ["dev", "proc", "sys", "root"] {
+        tree.directory(directory);
+    }
+    tree.file("init", &places.source("tools/lab/guest/initrd"), 0o755);
+    tree.file("virtio_fe.ko", &modules::ours(places, "virtio_fe")?, 0o644);
+    archive(places, step, "virtio_fe.cpio", &tree)
+}
+
+/// The tree as an archive of this name.
+fn archive(places: &Places, step: &Step, name: &str, tree: &Tree) -> Result<PathBuf> {
+    let archive = places.out("lab")?.join(name);
+    unless_current(&archive, &tree.fingerprint()?, |path| {
+        step.now(name.to_owned());
+        let file = File::create(path).with_context(|| path.display().to_string())?;
+        let mut file = BufWriter::new(file);
+        tree.write_cpio(&mut file)?;
+        file.flush().with_context(|| path.display().to_string())
+    })?;
+    Ok(archive)
 }
 
 /// The modules, and the list from which L1's init loads them.

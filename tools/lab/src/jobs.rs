@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use l1::job::Job;
-use l1::scenario::{Report, Scenario, SCENARIOS};
+use l1::scenario::{Report, Scenario};
 
 use crate::boot::boot;
 use crate::images::{self, Images};
@@ -196,11 +196,10 @@ impl Guests {
 ///
 /// There is none; the message names those that there are.
 fn find(name: &str) -> Result<&'static Scenario> {
-    let mut scenarios = SCENARIOS.iter();
-    scenarios
+    Scenario::all()
         .find(|scenario| scenario.name == name)
         .with_context(|| {
-            let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+            let known: Vec<&str> = Scenario::all().map(|scenario| scenario.name).collect();
             format!("no scenario {name:?}; there are {}", known.join(", "))
         })
 }
@@ -219,7 +218,7 @@ mod tests {
 
     #[test]
     fn every_scenario_is_dealt_once() {
-        let all: Vec<&'static Scenario> = SCENARIOS.iter().collect();
+        let all: Vec<&'static Scenario> = Scenario::all().collect();
         for processors in [1, 2, 3, 64] {
             let mut dealt: Vec<&str> = Vec::new();
             for (cpus, shares) in groups(&all, processors) {

@@ -45,6 +45,17 @@ pub(crate) fn in_load_order(places: &Places) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
+/// The file of a module of ours.
+///
+/// # Errors
+///
+/// It is not built.
+pub(crate) fn ours(places: &Places, name: &str) -> Result<PathBuf> {
+    let mut all = places.modules()?.into_iter();
+    all.find(|path| name_of(path) == name)
+        .with_context(|| format!("no module {name}: `make modules` builds it"))
+}
+
 /// Depth first: what a module depends on precedes it, and nothing comes twice.
 fn order(
     wanted: &[String],

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
-use l1::scenario::{Scenario, COUNTERS_MARK};
+use l1::scenario::{Driver, Scenario, COUNTERS_MARK};
 use nix::sys::signal::Signal;
 use wait_timeout::ChildExt;
 
@@ -23,6 +23,11 @@ const ROOT_IMAGE: &str = "/images/root.ext4";
 /// The kernel command line of every guest; the VMM adds what its devices need.
 /// Level 5 prints warnings, which `quiet` would hide from the log scan.
 const CMDLINE: &str = "console=ttyS0 loglevel=5 panic=-1 root=/dev/vda rw init=/init";
+
+/// For a guest whose disk virtio_fe drives: the initial RAM disk that loads it, and what keeps the
+/// kernel's own driver off.
+const VIRTIO_FE: &str = "/images/virtio_fe.cpio";
+const NO_OTHER_DRIVER: &str = "initcall_blacklist=virtio_mmio_init";
 
 /// `nobody`: the device process needs no more than its image.
 const DEVICE_UID: u32 = 65534;
@@ -79,11 +84,15 @@ pub(crate) fn vmm(scenario: &Scenario, place: &Place, task: &str) -> Command {
         place.image()
     };
     let mut command = Command::new("/bin/shunt-vmm");
+    let mut cmdline = format!("{CMDLINE} shunt.guest={task}");
+    if scenario.driver == Driver::VirtioFe {
+        command.args(["--initrd", VIRTIO_FE]);
+        cmdline = format!("{cmdline} {NO_OTHER_DRIVER}");
+    }
     command
         .args(["--kernel", KERNEL, "--memory", "128", "--cpus"])
         .arg(scenario.cpus.to_string())
-        .arg("--cmdline")
-        .arg(format!("{CMDLINE} shunt.guest={task}"))
+        .args(["--cmdline", &cmdline])
         .arg("--disk")
         .arg(scenario.disk_option(&disk.to_string_lossy()))
         .arg("--report")

@@ -2,6 +2,8 @@
 
 //! The guests that are booted from a disk, as data, and what is reported of each.
 
+mod virtio_fe;
+
 use serde::{Deserialize, Serialize};
 
 /// Where the disk's register accesses are served.
@@ -13,6 +15,26 @@ pub enum Dispatch {
     ExitIpc,
     /// In the device process, straight from KVM.
     Ioregion,
+}
+
+/// Which driver a guest has for its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// The kernel's own.
+    Kernel,
+    /// Ours, which the guest's initial RAM disk loads.
+    VirtioFe,
+}
+
+impl Driver {
+    /// What the guest calls its disk.
+    #[must_use]
+    pub fn disk(self) -> &'static str {
+        match self {
+            Self::Kernel => "vda",
+            Self::VirtioFe => "vfe0",
+        }
+    }
 }
 
 /// What a guest does with its disk.
@@ -45,19 +67,23 @@ pub struct Scenario {
     pub name: &'static str,
     /// What the guest does.
     pub task: Task,
+    /// What drives its disk.
+    pub driver: Driver,
     /// Where the registers are served.
     pub dispatch: Dispatch,
     /// More words of the VMM's `--disk` option.
     pub options: &'static [&'static str],
-    /// More words for the device process.
+    /// More words for the device, in whatever process it is.
     pub device: &'static [&'static str],
     /// When device processes are killed, in this order.
     pub kills: &'static [Kill],
     /// CPUs of the guest, and of the L1 that it runs in. One is the fast way: under
     /// TCG, a second CPU makes a guest take two to four times as long.
     pub cpus: u32,
-    /// Part of `lab run`; all of them are part of `lab test`.
+    /// Part of `lab run`.
     pub in_run: bool,
+    /// Part of `lab test` without `--matrix`.
+    pub in_test: bool,
 }
 
 /// When a device process is killed with SIGKILL, and a fresh one started.
@@ -103,16 +129,18 @@ const IOEVENTFD: &[&str] = &["notify=ioeventfd"];
 const PLAIN: Scenario = Scenario {
     name: "",
     task: Task::Files,
+    driver: Driver::Kernel,
     dispatch: Dispatch::Ioregion,
     options: &[],
     device: &[],
     kills: &[],
     cpus: 1,
     in_run: false,
+    in_test: true,
 };
 
-/// Every scenario, in the order in which they run.
-pub const SCENARIOS: &[Scenario] = &[
+/// Guests with the kernel's own driver, in the order in which they run.
+const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "exit",
         dispatch: Dispatch::Exit,
@@ -277,11 +305,27 @@ pub const LOADS: &[Scenario] = &[
 ];
 
 impl Scenario {
+    /// Every guest that does its work with files.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        let matrix = virtio_fe::MATRIX.iter().flatten();
+        SCENARIOS.iter().chain(matrix).chain(virtio_fe::KILLED)
+    }
+
     /// The scenario or load of this name.
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Self> {
-        let mut all = SCENARIOS.iter().chain(LOADS);
+        let mut all = Self::all().chain(LOADS);
         all.find(|scenario| scenario.name == name)
+    }
+
+    /// Why there can be no such guest, if so.
+    #[must_use]
+    pub fn cannot(&self) -> Option<&'static str> {
+        let has_data = self.device.contains(&"--notification-data");
+        let is_matched = self.options.contains(&IOEVENTFD[0]);
+        (has_data && is_matched).then_some(
+            "a notification with data is not the number of a queue, for which an ioeventfd waits",
+        )
     }
 
     /// Whether the device is a process of its own.
@@ -300,7 +344,12 @@ impl Scenario {
             Dispatch::Ioregion => ("socket", "ioregion"),
         };
         let mut option = format!("{key}={place},dispatch={dispatch}");
-        for word in self.options {
+        let device = match self.is_remote() {
+            true => &[],
+            false => self.device,
+        };
+        let of_device = device.iter().map(|word| word.trim_start_matches("--"));
+        for word in self.options.iter().copied().chain(of_device) {
             option.push(',');
             option.push_str(word);
         }
@@ -317,8 +366,12 @@ pub struct GuestReport {
     pub files_written: u64,
     /// Their size together.
     pub bytes_written: u64,
-    /// The features that its disk's driver chose: `0` or `1` for each bit, from bit 0 on.
-    pub features: String,
+    /// Its disk.
+    pub disk: String,
+    /// The features that its disk's driver chose.
+    pub features: u64,
+    /// How often the driver had to reset the device.
+    pub resets: u64,
     /// What the guest's block layer read from the disk.
     pub sectors_read: u64,
     /// What it wrote, journal and metadata included.
@@ -366,8 +419,9 @@ mod tests {
 
     #[test]
     fn names_are_unique_words() {
-        let names: HashSet<_> = SCENARIOS.iter().chain(LOADS).map(|s| s.name).collect();
-        assert_eq!(names.len(), SCENARIOS.len() + LOADS.len());
+        let all = || Scenario::all().chain(LOADS);
+        let names: HashSet<_> = all().map(|s| s.name).collect();
+        assert_eq!(names.len(), all().count());
         assert!(names.iter().all(|n| !n.contains([',', ' ', ':'])));
     }
 
@@ -379,12 +433,15 @@ mod tests {
             option("ioregion-stream"),
             "socket=/x,dispatch=ioregion,channel=stream"
         );
+        assert_eq!(
+            option("fe-exit-split-in-order"),
+            "image=/x,dispatch=exit,in-order"
+        );
+        assert_eq!(option("fe-exit-ipc-packed"), "socket=/x,dispatch=exit-ipc");
     }
 
     #[test]
     fn only_a_process_can_be_killed() {
-        assert!(SCENARIOS
-            .iter()
-            .all(|s| s.kills.is_empty() || s.is_remote()));
+        assert!(Scenario::all().all(|s| s.kills.is_empty() || s.is_remote()));
     }
 }

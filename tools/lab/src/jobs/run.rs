@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use l1::scenario::{Scenario, SCENARIOS};
+use l1::scenario::Scenario;
 
 use super::{find, verdict, Lab};
 use crate::report;
@@ -19,10 +19,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     fn chosen(&self) -> Result<Vec<&'static Scenario>> {
         if self.scenarios.is_empty() {
-            return Ok(SCENARIOS
-                .iter()
-                .filter(|scenario| scenario.in_run)
-                .collect());
+            return Ok(Scenario::all().filter(|scenario| scenario.in_run).collect());
         }
         self.scenarios.iter().map(|name| find(name)).collect()
     }

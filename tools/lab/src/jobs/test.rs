@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use l1::job::Job;
-use l1::scenario::{Scenario, SCENARIOS};
+use l1::scenario::Scenario;
 use serde::Serialize;
 
 use super::{vfio_user, virtio_fe, Lab};
@@ -43,6 +43,9 @@ pub(crate) struct Arguments {
     /// What all choices of the hostile processes come from
     #[arg(long, default_value_t = 1)]
     hostile_seed: u64,
+    /// Guests with virtio_fe for each way to dispatch with each kind of ring, not only some
+    #[arg(long)]
+    matrix: bool,
     /// Of the machines with virtio devices, only this one
     #[arg(long)]
     machine: Option<String>,
@@ -139,7 +142,7 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
     if wanted(Part::Guests) {
         tests.append(&mut match pace.checks_itself() {
             true => vec![skipped("guest", TOO_BIG)],
-            false => guests(lab)?,
+            false => guests(lab, arguments.matrix)?,
         });
     }
     if wanted(Part::VfioUser) {
@@ -229,13 +232,18 @@ fn program(
     Ok(tests)
 }
 
-fn guests(lab: &Lab) -> Result<Vec<Test>> {
-    let scenarios: Vec<&Scenario> = SCENARIOS.iter().collect();
+fn guests(lab: &Lab, matrix: bool) -> Result<Vec<Test>> {
+    let all = Scenario::all().filter(|scenario| matrix || scenario.in_test);
+    let (impossible, scenarios): (Vec<_>, Vec<_>) =
+        all.partition(|scenario| scenario.cannot().is_some());
+    let name = |scenario: &str| format!("guest.{scenario}");
+    let skip = |scenario: &Scenario| Some(skipped(&name(scenario.name), scenario.cannot()?));
     let guests = lab.guests("test/guests", &scenarios)?;
     let tests = guests.reports.iter();
-    let tests = tests.map(|report| test(&format!("guest.{}", report.scenario), &report.failures));
-    let boot = test("guest.boot", &guests.failures);
-    Ok(tests.chain([boot]).collect())
+    let tests = tests.map(|report| test(&name(&report.scenario), &report.failures));
+    let boot = test(&name("boot"), &guests.failures);
+    let skips = impossible.into_iter().filter_map(skip);
+    Ok(tests.chain(skips).chain([boot]).collect())
 }
 
 pub(super) fn skipped(name: &str, reason: &str) -> Test {

@@ -74,13 +74,14 @@ fn check_features(scenario: &Scenario, report: &Report, broken: &mut Broken) {
     let Some(guest) = &report.guest else {
         return;
     };
+    broken.equal("disk", guest.disk.as_str(), scenario.driver.disk());
+    broken.equal("resets by the driver", guest.resets, 0);
     for (option, feature) in [
         ("--packed", Features::RING_PACKED),
         ("--in-order", Features::IN_ORDER),
         ("--notification-data", Features::NOTIFICATION_DATA),
     ] {
-        let bit = feature.bits().trailing_zeros() as usize;
-        let is_chosen = guest.features.as_bytes().get(bit) == Some(&b'1');
+        let is_chosen = Features::from_bits(guest.features).has(feature);
         broken.equal(option, is_chosen, scenario.device.contains(&option));
     }
 }
@@ -165,7 +166,9 @@ mod tests {
                 files_verified: FILES,
                 files_written: 16,
                 bytes_written: 4096,
-                features: "0".repeat(64),
+                disk: "vda".to_owned(),
+                features: Features::VERSION_1.bits(),
+                resets: 0,
                 sectors_read: 100,
                 sectors_written: 10,
                 manifest: String::new(),
@@ -248,18 +251,14 @@ mod tests {
     #[test]
     fn missing_parts_are_found() {
         type Break = fn(&mut Report);
-        let breaks: [Break; 8] = [
+        let breaks: [Break; 9] = [
             |report| report.guest = None,
             |report| report.image = None,
             |report| report.vmm = None,
             |report| {
-                report
-                    .guest
-                    .as_mut()
-                    .unwrap()
-                    .features
-                    .replace_range(34..35, "1")
+                report.guest.as_mut().unwrap().features |= Features::RING_PACKED.bits();
             },
+            |report| report.guest.as_mut().unwrap().disk = "vfe0".to_owned(),
             |report| report.guest.as_mut().unwrap().files_verified -= 1,
             |report| report.image.as_mut().unwrap().files_written -= 1,
             |report| report.device_uid = Some(0),
