@@ -9,6 +9,7 @@ mod request;
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -42,6 +43,15 @@ pub struct Blk {
     read_only: bool,
     id: [u8; ID_BYTES],
     optional_features: Features,
+    resets: Option<Resets>,
+}
+
+/// When a disk demands a reset.
+#[derive(Debug)]
+struct Resets {
+    every: u32,
+    /// Requests since the last one.
+    requests: u32,
 }
 
 impl Blk {
@@ -66,6 +76,7 @@ impl Blk {
             read_only,
             id,
             optional_features: Features::default(),
+            resets: None,
         })
     }
 
@@ -76,6 +87,17 @@ impl Blk {
             optional_features: features.and(OPTIONAL_FEATURES),
             ..self
         }
+    }
+
+    /// It, demanding a reset instead of carrying out every `every`th request: what a driver makes
+    /// of that can be tested with it.
+    #[must_use]
+    pub fn demanding_resets(self, every: NonZeroU32) -> Self {
+        let resets = Some(Resets {
+            every: every.get(),
+            requests: 0,
+        });
+        Self { resets, ..self }
     }
 
     /// Capacity in sectors.
@@ -123,6 +145,14 @@ impl VirtioDevice for Blk {
                 *byte = *value;
             }
         }
+    }
+
+    fn must_reset(&mut self) -> bool {
+        let Some(Resets { every, requests }) = &mut self.resets else {
+            return false;
+        };
+        *requests = (*requests + 1) % *every;
+        *requests == 0
     }
 
     fn handle(

@@ -2,6 +2,7 @@
 
 //! A virtio-blk device in its own process, served from an image file.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -27,6 +28,22 @@ struct Options {
     read_only: bool,
     #[command(flatten)]
     offer: Offer,
+    /// Demand a reset (DEVICE_NEEDS_RESET) instead of carrying out every Nth request, to test a
+    /// driver.
+    #[arg(long, value_name = "N")]
+    reset_every: Option<NonZeroU32>,
+}
+
+impl Options {
+    fn disk(&self) -> anyhow::Result<Blk> {
+        let disk = Blk::open(&self.image, self.read_only)
+            .with_context(|| format!("cannot open the image {}", self.image.display()))?
+            .offering(self.offer.features());
+        Ok(match self.reset_every {
+            Some(every) => disk.demanding_resets(every),
+            None => disk,
+        })
+    }
 }
 
 /// What a driver may choose: virtio 1.3, section 6.
@@ -74,9 +91,7 @@ fn main() -> anyhow::Result<()> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let options = Options::parse();
     rustix::thread::set_no_new_privs(true).context("PR_SET_NO_NEW_PRIVS")?;
-    let disk = Blk::open(&options.image, options.read_only)
-        .with_context(|| format!("cannot open the image {}", options.image.display()))?
-        .offering(options.offer.features());
+    let disk = options.disk()?;
     match (options.place.connect, options.place.vfio_user) {
         (Some(socket), _) => serve_vmm(&socket, disk),
         (_, Some(socket)) => serve_clients(&socket, disk),

@@ -37,6 +37,8 @@ pub(crate) enum RingError {
     Features,
     /// One request.
     Chain(BadChain),
+    /// It was the device: [`VirtioDevice::must_reset`](crate::virtio_device::VirtioDevice::must_reset).
+    Device,
 }
 
 impl std::fmt::Display for RingError {
@@ -47,6 +49,7 @@ impl std::fmt::Display for RingError {
             Self::OutsideMemory => write!(f, "a ring outside guest memory, or not aligned"),
             Self::Features => write!(f, "features that are no longer offered"),
             Self::Chain(e) => write!(f, "bad request: {e:?}"),
+            Self::Device => write!(f, "the device cannot go on"),
         }
     }
 }
@@ -112,7 +115,7 @@ impl Ring {
         &mut self,
         registers: &QueueRegisters,
         batch: usize,
-        mut handle: impl FnMut(&Chain<'_>) -> Result<u32, BadChain>,
+        mut handle: impl FnMut(&Chain<'_>) -> Result<u32, RingError>,
     ) -> Result<Turn, RingError> {
         let mut turn = Turn::default();
         let mut done = 0;

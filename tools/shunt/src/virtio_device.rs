@@ -6,7 +6,8 @@
 use virtio_spec::features::Features;
 
 use crate::chain::{BadChain, Chain};
-use crate::counters::Counters;
+use crate::counters::{add, Counters};
+use crate::ring::RingError;
 
 /// What every transport can do besides, if the device offers it.
 pub const OPTIONAL_FEATURES: Features = Features::RING_PACKED
@@ -44,6 +45,12 @@ pub trait VirtioDevice {
         false
     }
 
+    /// Whether the device cannot go on before the driver has reset it (`DEVICE_NEEDS_RESET`). Asked
+    /// before each request; the driver may give that one again.
+    fn must_reset(&mut self) -> bool {
+        false
+    }
+
     /// Carries out one request, whole, and answers how many bytes it wrote to the chain's
     /// writable part, counted from its beginning.
     ///
@@ -60,4 +67,19 @@ pub trait VirtioDevice {
         chain: &Chain<'_>,
         counters: &Counters,
     ) -> Result<u32, BadChain>;
+}
+
+/// Has `device` carry out a request, and counts it.
+pub(crate) fn carry_out(
+    device: &mut impl VirtioDevice,
+    queue: usize,
+    chain: &Chain<'_>,
+    counters: &Counters,
+) -> Result<u32, RingError> {
+    if device.must_reset() {
+        return Err(RingError::Device);
+    }
+    let length = device.handle(queue, chain, counters)?;
+    add(&counters.requests, 1);
+    Ok(length)
 }

@@ -27,7 +27,7 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::counters::add;
 use crate::ring::{self, Ring, RingError};
 use crate::state::{StatePage, MAX_QUEUES};
-use crate::virtio_device::VirtioDevice;
+use crate::virtio_device::{carry_out, VirtioDevice};
 
 pub use registers::{QUEUE_NOTIFY, REGION_SIZE};
 pub use rules::rules;
@@ -205,9 +205,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         let counters = self.state.counters();
         let registers = &self.state.registers().queues[index];
         let turn = ring.turn(registers, BATCH, |chain| {
-            let length = device.handle(index, chain, counters)?;
-            add(&counters.requests, 1);
-            Ok(length)
+            carry_out(device, index, chain, counters)
         })?;
         if turn.interrupt {
             self.raise(VIRTIO_MMIO_INT_VRING);

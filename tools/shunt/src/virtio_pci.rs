@@ -31,7 +31,7 @@ use crate::device::Device;
 use crate::pci::{bar, FastPath, Interrupts, PciDevice, Range, Transfer, BARS};
 use crate::ring::{self, Ring, RingError, Turn};
 use crate::state::{QueueRegisters, MAX_QUEUES};
-use crate::virtio_device::VirtioDevice;
+use crate::virtio_device::{carry_out, VirtioDevice};
 
 use common_config::Common;
 use config_space::ConfigSpace;
@@ -214,9 +214,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
         let device = &mut self.device;
         let counters = &self.counters;
         ring.turn(registers, batch, |chain| {
-            let length = device.handle(index, chain, counters)?;
-            add(&counters.requests, 1);
-            Ok(length)
+            carry_out(device, index, chain, counters)
         })
     }
 

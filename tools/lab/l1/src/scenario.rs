@@ -308,7 +308,8 @@ impl Scenario {
     /// Every guest that does its work with files.
     pub fn all() -> impl Iterator<Item = &'static Self> {
         let matrix = virtio_fe::MATRIX.iter().flatten();
-        SCENARIOS.iter().chain(matrix).chain(virtio_fe::KILLED)
+        let fe = matrix.chain(virtio_fe::KILLED).chain(virtio_fe::RESET);
+        SCENARIOS.iter().chain(fe)
     }
 
     /// The scenario or load of this name.
@@ -326,6 +327,13 @@ impl Scenario {
         (has_data && is_matched).then_some(
             "a notification with data is not the number of a queue, for which an ioeventfd waits",
         )
+    }
+
+    /// Whether the device demands resets.
+    #[must_use]
+    pub fn needs_resets(&self) -> bool {
+        let mut words = self.device.iter();
+        words.any(|word| word.starts_with("--reset-every"))
     }
 
     /// Whether the device is a process of its own.

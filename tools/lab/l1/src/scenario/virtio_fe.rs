@@ -104,6 +104,32 @@ pub(super) const KILLED: &[Scenario] = &[
     },
 ];
 
+/// Guests whose device demands a reset instead of carrying out one in so many requests.
+pub(super) const RESET: &[Scenario] = &[
+    Scenario {
+        name: "fe-exit-ipc-needs-reset",
+        dispatch: Dispatch::ExitIpc,
+        device: &["--in-order", "--reset-every=30"],
+        ..FE
+    },
+    Scenario {
+        name: "fe-ioregion-needs-reset",
+        device: &["--packed", "--reset-every=30"],
+        ..FE
+    },
+    Scenario {
+        name: "fe-rules-needs-reset",
+        options: RULES,
+        device: &[
+            "--packed",
+            "--in-order",
+            "--notification-data",
+            "--reset-every=30",
+        ],
+        ..FE
+    },
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! The transport under a driver that lies, and with a state page or rings that do.
+//! The transport under a driver that lies, and with a state page or rings that do; and a device that
+//! cannot go on.
 
 use super::*;
 
@@ -200,4 +201,18 @@ fn a_restarted_device_knows_its_used_index() {
     rig.avail(0, 0);
     rig.notify_and_work();
     assert_eq!(rig.used_index(), 1, "the driver wrote 1000");
+}
+
+#[test]
+fn a_device_that_cannot_go_on_is_reset_before_the_next_request() {
+    let mut rig = Rig::new();
+    rig.start(0);
+    rig.question();
+    rig.avail(0, 0);
+    rig.transport.device.must_reset = true;
+    rig.notify_and_work();
+    assert!(rig.interrupted());
+    assert_eq!(rig.used_index(), 0);
+    assert_eq!(rig.transport.state.counters().values().requests, 0);
+    assert_needs_reset(&mut rig, "cannot go on");
 }

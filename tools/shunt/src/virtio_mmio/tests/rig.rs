@@ -35,6 +35,8 @@ pub(super) struct Echo {
     pub(super) config: [u8; 8],
     /// Says so when it is asked.
     pub(super) config_changed: bool,
+    /// Says so when it is asked.
+    pub(super) must_reset: bool,
 }
 
 impl VirtioDevice for Echo {
@@ -67,6 +69,10 @@ impl VirtioDevice for Echo {
 
     fn take_config_change(&mut self) -> bool {
         std::mem::take(&mut self.config_changed)
+    }
+
+    fn must_reset(&mut self) -> bool {
+        std::mem::take(&mut self.must_reset)
     }
 
     fn handle(&mut self, _queue: usize, chain: &Chain<'_>, _: &Counters) -> Result<u32, BadChain> {
