@@ -23,6 +23,10 @@ const PRINTK: &str = "/proc/sys/kernel/printk";
 /// Where a PCI device's command register is in its configuration space.
 const COMMAND: u64 = 4;
 
+/// There: it may access memory, but has no registers. Without the former, QEMU may hang: one that
+/// may not access memory takes nothing from a packed ring, but never finds it empty.
+const NO_REGISTERS: [u8; 2] = [4, 0];
+
 /// Its registers are gone, as if it had been pulled out: requests fail, the disk is empty, and the
 /// driver lets go of the device. When that is there again, so is the disk.
 pub(super) fn surprise(plan: &plan::Disk) -> Result<()> {
@@ -31,7 +35,7 @@ pub(super) fn surprise(plan: &plan::Disk) -> Result<()> {
         let space = OpenOptions::new()
             .write(true)
             .open(device.path.join("config"));
-        space?.write_all_at(&[0, 0], COMMAND)?;
+        space?.write_all_at(&NO_REGISTERS, COMMAND)?;
         await_empty(disk)?;
         tell(device.driver("unbind"), &device.name)
     })?;

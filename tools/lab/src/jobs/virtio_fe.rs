@@ -52,9 +52,7 @@ pub(super) fn tests(lab: &Lab, slower: u64, only: Option<&str>) -> Result<Vec<Te
     // Wires wait more than they work.
     let [disks, wires] = thread::scope(|scope| {
         [disks, wires]
-            .map(|plans| {
-                scope.spawn(move || one_after_the_other(lab, &plans, limit, only.is_some()))
-            })
+            .map(|plans| scope.spawn(move || one_after_the_other(lab, &plans, limit)))
             .map(|lane| lane.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let mut tests = disks?;
@@ -66,11 +64,10 @@ fn one_after_the_other(
     lab: &Lab,
     plans: &[&plan::Machine],
     limit: Duration,
-    is_asked_for: bool,
 ) -> Result<Vec<Test>> {
     let mut tests = Vec::new();
     for plan in plans {
-        if let Some(reason) = cannot(plan, is_asked_for) {
+        if let Some(reason) = cannot(plan) {
             tests.push(skipped(&format!("virtio-fe.{}", plan.name), &reason));
             continue;
         }
@@ -83,18 +80,9 @@ fn one_after_the_other(
     Ok(tests)
 }
 
-/// A machine whose disk is now and then never found empty after its device has gone: the cause is
-/// not known yet.
-const UNRELIABLE: &str = "gone";
-
 /// Why this machine is left out, if so.
-fn cannot(plan: &plan::Machine, is_asked_for: bool) -> Option<String> {
+fn cannot(plan: &plan::Machine) -> Option<String> {
     let is_bridged = |wire: &Wire| matches!(wire.carrier, Carrier::Bridge(_));
-    if plan.name == UNRELIABLE && !is_asked_for {
-        return Some(format!(
-            "it may hang; --only virtio-fe --machine {UNRELIABLE}"
-        ));
-    }
     match plan.wires.iter().any(is_bridged) {
         true => wires::missing(),
         false => None,
