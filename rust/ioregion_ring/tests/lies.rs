@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
 //! One end of a ring, while the other writes whatever it likes. The areas check every offset.
-//! Longer stories are in `ioregion_targets`.
+//! Longer stories are in `fuzz_targets`.
 
 mod area;
 

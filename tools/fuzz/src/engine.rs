@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{bail, ensure, Context, Result};
-use ioregion_targets::corpus::MAX_INPUT;
+use fuzz_targets::corpus::MAX_INPUT;
 
 /// Makes the compiler count edges and tell what is compared, as libFuzzer wants it.
 const COVERAGE: &[&str] = &[

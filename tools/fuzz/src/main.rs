@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::{ensure, Context, Result};
 use clap::Parser;
 use engine::Engine;
-use ioregion_targets::{Target, TARGETS};
+use fuzz_targets::{Target, TARGETS};
 
 /// Runs the fuzz targets of the pure crates, guided by coverage.
 #[derive(Parser)]

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 
 /// Where a target's corpus is.
 pub(crate) fn path(root: &Path, target: &str) -> PathBuf {
-    root.join("rust/ioregion_targets/corpus")
+    root.join("rust/fuzz_targets/corpus")
         .join(format!("{target}.hex"))
 }
 

@@ -15,7 +15,7 @@ use crate::out::Places;
 const WANTED: &[&str] = &["kvm_amd"];
 
 /// Modules of ours that L1 has but does not load: a test does.
-const ON_DEMAND: &[&str] = &["ioregion_vectors", "virtio_fe"];
+const ON_DEMAND: &[&str] = &["fuzz_vectors", "virtio_fe"];
 
 /// Modules by name, as `depends` spells names: with underscores.
 type ByName = BTreeMap<String, PathBuf>;

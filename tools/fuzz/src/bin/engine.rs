@@ -6,8 +6,8 @@
 
 use std::sync::LazyLock;
 
-use ioregion_targets::outcome::Digest;
-use ioregion_targets::{Target, TARGETS};
+use fuzz_targets::outcome::Digest;
+use fuzz_targets::{Target, TARGETS};
 
 static TARGET: LazyLock<&Target> = LazyLock::new(|| {
     let wanted = std::env::var("FUZZ_TARGET").unwrap_or_default();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! The saved inputs of the fuzz targets, run inside of the kernel by ioregion_vectors.ko.
+//! The saved inputs of the fuzz targets, run inside of the kernel by fuzz_vectors.ko.
 
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 
 use anyhow::{anyhow, bail, Context as _, Result};
-use ioregion_targets::{corpus::replay, Target, TARGETS};
+use fuzz_targets::{corpus::replay, Target, TARGETS};
 use libc::O_NONBLOCK;
 
 use crate::check::check_eq;
@@ -17,7 +17,7 @@ use crate::suite::{tests, Context, Skip};
 
 tests!("vectors", Kvm, [kernel_sees_what_userspace_sees]);
 
-const NAME: &CStr = c"ioregion_vectors";
+const NAME: &CStr = c"fuzz_vectors";
 /// Most bytes of a record in the kernel's log, `CONSOLE_EXT_LOG_MAX`.
 const RECORD: usize = 8192;
 
@@ -47,7 +47,7 @@ impl Log {
                 Err(error) => return Err(error).context("the kernel's log"),
             };
             let text = String::from_utf8_lossy(&record[..length]);
-            let said = text.split_once(";ioregion_vectors: ");
+            let said = text.split_once(";fuzz_vectors: ");
             words.extend(said.and_then(|(_, said)| said.lines().next().map(str::to_owned)));
         }
     }
@@ -58,7 +58,7 @@ fn module(context: &Context) -> Result<File> {
     let Some(path) = &context.module else {
         return Err(Skip("no --module".into()).into());
     };
-    let path = path.with_file_name("ioregion_vectors.ko");
+    let path = path.with_file_name("fuzz_vectors.ko");
     let opened = File::open(&path);
     opened.map_err(|error| Skip(format!("{}: {error}", path.display())).into())
 }

@@ -2,19 +2,19 @@
 
 //! The saved inputs of the fuzz targets, run inside of a kernel.
 //!
-//! Loading it runs every target of `ioregion_targets` over its corpus. The log then has a line
+//! Loading it runs every target of `fuzz_targets` over its corpus. The log then has a line
 //! for each, with the digest of what the target saw; userspace, which compiles the same files,
 //! must come to the same digests:
 //!
 //! ```text
-//! ioregion_vectors: frames: 22 inputs, digest 0123456789abcdef
+//! fuzz_vectors: frames: 22 inputs, digest 0123456789abcdef
 //! ```
 //!
 //! If an input breaks a promise, the log says which, and the module is not loaded.
 
 #![forbid(unsafe_code)]
 
-use ioregion_targets::{
+use fuzz_targets::{
     corpus::{
         replay,
         Flaw, //
@@ -26,9 +26,9 @@ use kernel::prelude::*;
 
 module! {
     type: Vectors,
-    name: "ioregion_vectors",
+    name: "fuzz_vectors",
     authors: ["Shunt developers"],
-    description: "Fuzz targets of ioregion's pure code, over their saved inputs",
+    description: "Fuzz targets of the pure crates, over their saved inputs",
     license: "GPL",
 }
 

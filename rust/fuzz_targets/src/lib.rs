@@ -8,7 +8,7 @@
 //!
 //! - replayed over its saved corpus by `cargo test`, and there under Miri;
 //! - driven by a coverage-guided fuzzer, which adds to the corpus (`tools/fuzz`);
-//! - run over the corpus inside of a kernel (`drivers/ioregion_vectors`), where the digest must
+//! - run over the corpus inside of a kernel (`drivers/fuzz_vectors`), where the digest must
 //!   be the one that userspace computes.
 //!
 //! - [`input`]: values out of bytes.
