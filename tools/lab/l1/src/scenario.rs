@@ -271,8 +271,9 @@ const LOAD: Scenario = Scenario {
     ..PLAIN
 };
 
-/// A load for every way to dispatch, from the one that asks most to the one that asks nobody.
-pub const LOADS: &[Scenario] = &[
+/// A load for every way to dispatch, from the one that asks most to the one that asks nobody, with
+/// the kernel's own driver.
+const LOADS: &[Scenario] = &[
     Scenario {
         name: "load-exit",
         dispatch: Dispatch::Exit,
@@ -312,10 +313,15 @@ impl Scenario {
         SCENARIOS.iter().chain(fe)
     }
 
+    /// Every guest whose requests are counted.
+    pub fn loads() -> impl Iterator<Item = &'static Self> {
+        LOADS.iter().chain(virtio_fe::LOADS)
+    }
+
     /// The scenario or load of this name.
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Self> {
-        let mut all = Self::all().chain(LOADS);
+        let mut all = Self::all().chain(Self::loads());
         all.find(|scenario| scenario.name == name)
     }
 
@@ -427,7 +433,7 @@ mod tests {
 
     #[test]
     fn names_are_unique_words() {
-        let all = || Scenario::all().chain(LOADS);
+        let all = || Scenario::all().chain(Scenario::loads());
         let names: HashSet<_> = all().map(|s| s.name).collect();
         assert_eq!(names.len(), all().count());
         assert!(names.iter().all(|n| !n.contains([',', ' ', ':'])));

@@ -2,7 +2,7 @@
 
 //! Guests whose disk is driven by virtio_fe.ko: every way to dispatch with every kind of ring.
 
-use super::{Dispatch, Driver, Scenario, IOEVENTFD, KILLS, PLAIN, RULES};
+use super::{Dispatch, Driver, Scenario, Task, IOEVENTFD, KILLS, PLAIN, RULES};
 
 /// Kinds of ring, by what the device offers besides indirect descriptors and the event index.
 const RINGS: [&[&str]; 4] = [&[], &["--in-order"], &["--packed"], ALL];
@@ -129,6 +129,49 @@ pub(super) const RESET: &[Scenario] = &[
         ..FE
     },
 ];
+
+/// The same loads as with the kernel's own driver, with split rings, as that has them there; and the
+/// one that asks nobody with everything that a ring can do.
+pub(super) const LOADS: &[Scenario] = &[
+    load("load-fe-exit", Dispatch::Exit, &[], SPLIT),
+    load("load-fe-exit-ipc", Dispatch::ExitIpc, &[], SPLIT),
+    load("load-fe-ioregion", Dispatch::Ioregion, &[], SPLIT),
+    load("load-fe-channel", Dispatch::Ioregion, &["tier=ring"], SPLIT),
+    load(
+        "load-fe-channel-shadow",
+        Dispatch::Ioregion,
+        &["tier=shadow"],
+        SPLIT,
+    ),
+    load(
+        "load-fe-channel-shadow-rules",
+        Dispatch::Ioregion,
+        RULES,
+        SPLIT,
+    ),
+    load(
+        "load-fe-channel-shadow-rules-packed-all",
+        Dispatch::Ioregion,
+        RULES,
+        PACKED_ALL,
+    ),
+];
+
+const fn load(
+    name: &'static str,
+    dispatch: Dispatch,
+    options: &'static [&'static str],
+    ring: usize,
+) -> Scenario {
+    Scenario {
+        name,
+        task: Task::Load,
+        dispatch,
+        options,
+        device: RINGS[ring],
+        ..FE
+    }
+}
 
 #[cfg(test)]
 mod tests {
