@@ -5,10 +5,17 @@
 mod config;
 mod counts;
 mod queue;
-mod recovery;
+mod recover;
 mod request;
 
-use crate::device::DIRECTORY;
+use crate::{
+    device::DIRECTORY,
+    recovery::{
+        self,
+        Recover,
+        Session, //
+    }, //
+};
 use blk_mq::{
     GenDisk,
     NotQueued,
@@ -26,12 +33,7 @@ use kernel::{
     new_work,
     prelude::*,
     seq_file::SeqFile,
-    seq_print,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
         Mutex, //
     },
@@ -39,20 +41,16 @@ use kernel::{
 };
 use queue::Queue;
 use request::Pdu;
-use virtio_spec::{
-    blk::feature,
-    features::Features,
-    status, //
-};
+use virtio_spec::blk::feature;
 use virtio_transport::{
     cancel,
     negotiate,
-    reset,
     Debugfs,
     Handler,
     Interrupts,
     Observed,
     Plan,
+    Sleep,
     Transport,
     Vectors, //
 };
@@ -63,22 +61,15 @@ const PREFIX: &str = "vfe";
 /// A device, as its requests, its interrupts and its recovery see it.
 #[pin_data]
 struct Device<T: Transport> {
-    features: Features,
     config: Config,
-    plan: Plan,
     queues: KVec<Pin<KBox<Queue<T>>>>,
-    /// A request was not answered in time, or a ring is broken.
-    must_reset: Atomic<bool>,
-    /// The device has gone for good.
-    is_gone: Atomic<bool>,
-    /// How often it was reset.
-    resets: Atomic<u32>,
     #[pin]
     disk: Mutex<Option<Arc<GenDisk<Self>>>>,
     #[pin]
     work: Work<Self>,
-    /// Outlives the queues, whose doorbells are on it.
-    transport: T,
+    /// Outlives the queues.
+    #[pin]
+    session: Session<T>,
 }
 
 impl_has_work! {
@@ -100,26 +91,15 @@ impl<T: Transport> Device<T> {
         }
         let device = Arc::pin_init(
             try_pin_init!(Self {
-                features,
                 config,
-                plan,
                 queues,
-                must_reset: Atomic::new(false),
-                is_gone: Atomic::new(false),
-                resets: Atomic::new(0),
                 disk <- new_mutex!(None),
                 work <- new_work!("virtio_fe::Device"),
-                transport,
+                session <- Session::new(transport, features, plan),
             }),
             GFP_KERNEL,
         )?;
         Ok((device, vectors))
-    }
-
-    /// The device may begin.
-    fn go(&self) {
-        let agreed = status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK;
-        self.transport.set_status(agreed | status::DRIVER_OK);
     }
 
     /// Makes the disk that has these queues.
@@ -151,8 +131,8 @@ impl<T: Transport> Operations for Device<T> {
     }
 
     fn map_queues(&self, map: &mut QueueMap<'_>) {
-        match self.plan {
-            Plan::PerQueue => map.follow_interrupts(self.transport.device(), 1),
+        match self.session.plan {
+            Plan::PerQueue => map.follow_interrupts(self.session.transport.device(), 1),
             Plan::Shared | Plan::Line => map.spread(),
         }
     }
@@ -193,7 +173,8 @@ impl<T: Transport> Handler for Device<T> {
             return false;
         };
         queue.take_used().unwrap_or_else(|broken| {
-            dev_err!(this.transport.device(), "a queue is broken: {broken:?}\n");
+            let device = this.session.transport.device();
+            dev_err!(device, "a queue is broken: {broken:?}\n");
             this.call_for_reset();
             true
         })
@@ -206,15 +187,14 @@ impl<T: Transport> Handler for Device<T> {
 
 impl<T: Transport> Observed for Device<T> {
     fn show(&self, file: &SeqFile) {
-        let (features, resets) = (self.features.bits(), self.resets.load(Relaxed));
-        seq_print!(file, "features {features:#x} resets {resets}\n");
+        self.session.show(file);
         for queue in &self.queues {
             queue.show(file);
         }
     }
 
     fn reset(this: &Arc<Self>) {
-        this.call_for_reset();
+        this.wish_for_reset();
     }
 }
 
@@ -242,37 +222,37 @@ impl<T: Transport> Disk<T> {
             interrupts,
         };
         let disk = this.device.disk()?;
+        let session = &this.device.session;
+        session.go();
         *this.device.disk.lock() = Some(disk.clone());
-        this.device.go();
-        let config = &this.device.config;
-        disk.add(
-            parent,
-            config.capacity,
-            this.device.features.has(feature::RO),
-        )?;
+        let is_read_only = session.features.has(feature::RO);
+        disk.add(parent, this.device.config.capacity, is_read_only)?;
         Ok(this)
+    }
+}
+
+impl<T: Transport> Sleep for Disk<T> {
+    fn suspend(&self) {
+        recovery::suspend(&*self.device);
+    }
+
+    fn wake(&self) {
+        recovery::wake(&*self.device);
     }
 }
 
 impl<T: Transport> Drop for Disk<T> {
     fn drop(&mut self) {
         self.debugfs = None;
+        recovery::part(&*self.device);
         let disk = self.device.disk.lock().clone();
         if let Some(disk) = disk {
-            if !self.device.transport.is_present() {
-                self.device.give_up(&disk);
-            }
             // Its last requests may need interrupts, and the device a reset.
             disk.remove();
         }
         let _ = self.device.disk.lock().take();
         self.interrupts = None;
         cancel(&self.device);
-        if reset(&self.device.transport).is_err() {
-            dev_err!(
-                self.device.transport.device(),
-                "the device cannot be reset\n"
-            );
-        }
+        self.device.session.end();
     }
 }

@@ -14,7 +14,10 @@ use virtio_spec::{
     blk,
     net, //
 };
-use virtio_transport::Transport;
+use virtio_transport::{
+    Sleep,
+    Transport, //
+};
 
 /// Name of a directory in debugfs, before the device's.
 pub(crate) const DIRECTORY: &str = "virtio_fe";
@@ -22,9 +25,9 @@ pub(crate) const DIRECTORY: &str = "virtio_fe";
 /// A device with this driver, until this is dropped.
 pub(crate) enum Device<T: Transport> {
     /// A disk.
-    Block(#[expect(dead_code, reason = "owns the disk")] Disk<T>),
+    Block(Disk<T>),
     /// A network interface.
-    Network(#[expect(dead_code, reason = "owns the interface")] Interface<T>),
+    Network(Interface<T>),
 }
 
 impl<T: Transport> Device<T> {
@@ -42,6 +45,22 @@ impl<T: Transport> Device<T> {
             blk::DEVICE_ID => Ok(Self::Block(Disk::new(parent, transport)?)),
             net::DEVICE_ID => Ok(Self::Network(Interface::new(parent, transport)?)),
             _ => Err(ENODEV),
+        }
+    }
+}
+
+impl<T: Transport> Sleep for Device<T> {
+    fn suspend(&self) {
+        match self {
+            Self::Block(disk) => disk.suspend(),
+            Self::Network(interface) => interface.suspend(),
+        }
+    }
+
+    fn wake(&self) {
+        match self {
+            Self::Block(disk) => disk.wake(),
+            Self::Network(interface) => interface.wake(),
         }
     }
 }

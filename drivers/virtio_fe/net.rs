@@ -7,11 +7,16 @@ mod control;
 mod counters;
 mod operations;
 mod receive;
-mod recovery;
+mod recover;
 mod transmit;
 
 use crate::{
     device::DIRECTORY,
+    recovery::{
+        self,
+        Recover,
+        Session, //
+    },
     virtqueue::{
         access,
         Virtqueue, //
@@ -29,10 +34,6 @@ use kernel::{
     seq_file::SeqFile,
     seq_print,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
         Mutex, //
     },
@@ -51,13 +52,11 @@ use transmit::Transmitter;
 use virtio_ring::driver::Broken;
 use virtio_spec::{
     features::Features,
-    net::feature,
-    status, //
+    net::feature, //
 };
 use virtio_transport::{
     cancel,
     negotiate,
-    reset,
     Access,
     Debugfs,
     DmaMemory,
@@ -65,6 +64,7 @@ use virtio_transport::{
     Interrupts,
     Observed,
     Plan,
+    Sleep,
     Transport,
     Vectors, //
 };
@@ -75,9 +75,7 @@ const USUAL_MTU: u32 = 1500;
 /// A device, as its packets, its interrupts and its recovery see it.
 #[pin_data]
 struct Network<T: Transport> {
-    features: Features,
     config: Config,
-    plan: Plan,
     shape: Shape,
     counters: KVec<Counters>,
     /// Descriptors of a receive queue and of a transmit queue.
@@ -85,14 +83,11 @@ struct Network<T: Transport> {
     device: netdev::Device<Self>,
     #[pin]
     control: Mutex<Option<Control>>,
-    /// A ring is broken, or stands still.
-    must_reset: Atomic<bool>,
-    /// How often that was done.
-    resets: Atomic<u64>,
     #[pin]
     work: Work<Self>,
-    /// Outlives the queues, whose doorbells are on it.
-    transport: T,
+    /// Outlives the queues.
+    #[pin]
+    session: Session<T>,
 }
 
 impl_has_work! {
@@ -177,28 +172,18 @@ impl<T: Transport> Network<T> {
         }
         let network = Arc::pin_init(
             try_pin_init!(Self {
-                features,
                 config,
-                plan,
                 shape,
                 counters,
                 sizes,
                 device,
                 control <- new_mutex!(control),
-                must_reset: Atomic::new(false),
-                resets: Atomic::new(0),
                 work <- new_work!("virtio_fe::Network"),
-                transport,
+                session <- Session::new(transport, features, plan),
             }),
             GFP_KERNEL,
         )?;
         Ok((network, vectors))
-    }
-
-    /// The device may begin.
-    fn go(&self) {
-        let agreed = status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK;
-        self.transport.set_status(agreed | status::DRIVER_OK);
     }
 
     /// What the kernel has to know of the device.
@@ -209,7 +194,7 @@ impl<T: Transport> Network<T> {
             mac: self.config.mac,
             mtu: device_mtu.unwrap_or(USUAL_MTU).min(max_mtu),
             max_mtu,
-            offloads: config::offloads(self.features),
+            offloads: config::offloads(self.session.features),
             pairs: self.config.pairs.into(),
         }
     }
@@ -224,7 +209,7 @@ impl<T: Transport> Network<T> {
 
     /// Has the device use the pairs that the kernel uses.
     fn set_pairs(&self, pairs: u16) -> Result {
-        match self.features.has(feature::MQ) {
+        match self.session.features.has(feature::MQ) {
             true => self.control(|control| control.set_pairs(pairs)),
             false => Ok(()),
         }
@@ -233,7 +218,8 @@ impl<T: Transport> Network<T> {
     /// A queue is broken.
     #[cold]
     fn blame(self: &Arc<Self>, broken: Broken) {
-        dev_err!(self.transport.device(), "a queue is broken: {broken:?}\n");
+        let device = self.session.transport.device();
+        dev_err!(device, "a queue is broken: {broken:?}\n");
         self.call_for_reset();
     }
 }
@@ -254,8 +240,7 @@ impl<T: Transport> Handler for Network<T> {
 
 impl<T: Transport> Observed for Network<T> {
     fn show(&self, file: &SeqFile) {
-        let (features, resets) = (self.features.bits(), self.resets.load(Relaxed));
-        seq_print!(file, "features {features:#x} resets {resets}\n");
+        self.session.show(file);
         let [receive, transmit] = self.sizes;
         for (pair, counters) in self.counters.iter().enumerate() {
             seq_print!(file, "pair {pair} sizes {receive} {transmit}");
@@ -268,7 +253,7 @@ impl<T: Transport> Observed for Network<T> {
     }
 
     fn reset(this: &Arc<Self>) {
-        this.call_for_reset();
+        this.wish_for_reset();
     }
 }
 
@@ -297,11 +282,21 @@ impl<T: Transport> Interface<T> {
             registration: None,
             interrupts,
         };
-        network.go();
+        network.session.go();
         network.set_pairs(network.config.pairs)?;
         this.registration = Some(Registration::new(network.clone(), &network.settings())?);
         network.call();
         Ok(this)
+    }
+}
+
+impl<T: Transport> Sleep for Interface<T> {
+    fn suspend(&self) {
+        recovery::suspend(&*self.network);
+    }
+
+    fn wake(&self) {
+        recovery::wake(&*self.network);
     }
 }
 
@@ -311,11 +306,6 @@ impl<T: Transport> Drop for Interface<T> {
         self.registration = None;
         self.interrupts = None;
         cancel(&self.network);
-        if reset(&self.network.transport).is_err() {
-            dev_err!(
-                self.network.transport.device(),
-                "the device cannot be reset\n"
-            );
-        }
+        self.network.session.end();
     }
 }

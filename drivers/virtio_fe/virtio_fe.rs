@@ -6,11 +6,12 @@
 //! bus            pci.rs, mmio.rs        finds devices, and gives each a transport
 //! device         device.rs              what a device is for
 //! queue          virtqueue.rs           a virtqueue, from its memory to its doorbell
+//! recovery       recovery.rs            a device that has to be reset, or sleeps
 //! disk           block.rs               from features to a disk, and back
 //!   configuration  block/config.rs      what the device says of itself
 //!   request        block/request.rs     what goes to the device for a request
 //!   queue          block/queue.rs       requests into the ring, and out of it
-//!   recovery       block/recovery.rs    a device that has to be reset
+//!   recovery       block/recover.rs     requests when the device is reset
 //! interface      net.rs                 from features to a network interface, and back
 //!   configuration  net/config.rs        what the device says of itself
 //!   operations     net/operations.rs    what the network stack asks for
@@ -18,7 +19,7 @@
 //!   transmit       net/transmit.rs      packets into the ring, and out of it
 //!   control        net/control.rs       filters, addresses, number of queues
 //!   counters       net/counters.rs
-//!   recovery       net/recovery.rs      a device that has to be reset, and the link
+//!   recovery       net/recover.rs       packets when the device is reset, and the link
 //! ```
 //!
 //! Rings are in `virtio_ring`, formats in `virtio_spec`, everything unsafe in `virtio_transport`,
@@ -31,6 +32,7 @@ mod device;
 mod mmio;
 mod net;
 mod pci;
+mod recovery;
 mod virtqueue;
 
 use kernel::{
@@ -39,6 +41,7 @@ use kernel::{
     prelude::*,
     InPlaceModule, //
 };
+use virtio_transport::WithSleep;
 
 module! {
     type: VirtioFe,
@@ -81,9 +84,9 @@ module! {
 #[pin_data]
 struct VirtioFe {
     #[pin]
-    _pci: driver::Registration<kernel::pci::Adapter<pci::Driver>>,
+    _pci: driver::Registration<WithSleep<kernel::pci::Adapter<pci::Driver>>>,
     #[pin]
-    _mmio: driver::Registration<platform::Adapter<mmio::Driver>>,
+    _mmio: driver::Registration<WithSleep<platform::Adapter<mmio::Driver>>>,
 }
 
 impl InPlaceModule for VirtioFe {

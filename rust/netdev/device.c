@@ -56,7 +56,9 @@ static int shunt_stop(struct net_device *dev)
 	struct shunt_netdev *device = netdev_priv(dev);
 
 	netif_tx_disable(dev);
-	disable_napi(device);
+	if (!device->is_paused)
+		disable_napi(device);
+	device->is_paused = false;
 	return 0;
 }
 
@@ -284,23 +286,24 @@ void shunt_netdev_unlock(void)
 	rtnl_unlock();
 }
 
-/* Locked. No queue moves from now on. */
+/* Locked. No queue moves from now on, and nobody may use the device; but it can still be stopped. */
 void shunt_netdev_pause(struct shunt_netdev *device)
 {
 	netif_device_detach(device->dev);
-	if (!netif_running(device->dev))
+	if (!netif_running(device->dev) || device->is_paused)
 		return;
 	netif_tx_disable(device->dev);
 	disable_napi(device);
+	device->is_paused = true;
 }
 
-/* A device that is not there any more may not be used; but it can still be stopped. */
-void shunt_netdev_resume(struct shunt_netdev *device, bool is_there)
+/* Locked. */
+void shunt_netdev_resume(struct shunt_netdev *device)
 {
-	if (netif_running(device->dev))
+	if (device->is_paused)
 		enable_napi(device);
-	if (is_there)
-		netif_device_attach(device->dev);
+	device->is_paused = false;
+	netif_device_attach(device->dev);
 }
 
 void shunt_netdev_set_carrier(struct shunt_netdev *device, bool up)

@@ -20,6 +20,8 @@ struct shunt_netdev {
 	const struct shunt_netdev_ops *ops;
 	void *data;
 	u32 pairs;
+	/* NAPI is off although the device runs; under RTNL. */
+	bool is_paused;
 	struct shunt_pair pair[] __counted_by(pairs);
 };
 

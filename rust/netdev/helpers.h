@@ -92,7 +92,7 @@ void shunt_netdev_unregister(struct shunt_netdev *device);
 bool shunt_netdev_lock(struct shunt_netdev *device);
 void shunt_netdev_unlock(void);
 void shunt_netdev_pause(struct shunt_netdev *device);
-void shunt_netdev_resume(struct shunt_netdev *device, bool is_there);
+void shunt_netdev_resume(struct shunt_netdev *device);
 void shunt_netdev_set_carrier(struct shunt_netdev *device, bool up);
 void shunt_netdev_mac(struct shunt_netdev *device, u8 *mac);
 u32 shunt_netdev_pairs(struct shunt_netdev *device);

@@ -24,6 +24,11 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// Requests that the device has answered.
+    pub(super) fn completed(&self) -> u64 {
+        self.completed
+    }
+
     /// A batch was shown to the device.
     #[inline]
     pub(super) fn published(&mut self, is_notified: bool) {

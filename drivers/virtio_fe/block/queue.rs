@@ -259,6 +259,11 @@ impl<T: Transport> Queue<T> {
         );
     }
 
+    /// Requests that the device has answered.
+    pub(super) fn completed(&self) -> u64 {
+        self.inner.lock().counts.completed()
+    }
+
     /// From now on requests wait.
     pub(super) fn stop(&self) {
         let mut inner = self.inner.lock();

@@ -65,6 +65,14 @@ const fn padded(name: &str) -> [u8; 32] {
     bytes
 }
 
+impl Counters {
+    /// Packets that the device has handled, when it has none.
+    pub(super) fn received_and_sent(&self) -> u64 {
+        let sent = self.tx_packets.get().wrapping_sub(self.tx_lost.get());
+        self.rx_packets.get().wrapping_add(sent)
+    }
+}
+
 /// The sum over all pairs.
 pub(super) fn sum(pairs: &[Counters]) -> Stats {
     pairs.iter().fold(Stats::default(), |sum, pair| Stats {

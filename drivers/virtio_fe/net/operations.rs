@@ -9,6 +9,7 @@ use super::{
     transmit::Transmitter,
     Network, //
 };
+use crate::recovery::Recover;
 use kernel::{
     prelude::*,
     sync::{
@@ -129,14 +130,14 @@ impl<T: Transport> Operations for Network<T> {
     }
 
     fn set_rx_mode(&self, mode: &RxMode<'_>) -> Result {
-        match self.features.has(feature::CTRL_RX) {
+        match self.session.features.has(feature::CTRL_RX) {
             true => self.control(|control| control.set_rx_mode(mode)),
             false => Ok(()),
         }
     }
 
     fn set_mac(&self, mac: [u8; 6]) -> Result {
-        match self.features.has(feature::CTRL_MAC_ADDR) {
+        match self.session.features.has(feature::CTRL_MAC_ADDR) {
             true => self.control(|control| control.set_mac(mac)),
             // Only the network stack knows of it then.
             false => Ok(()),
@@ -149,7 +150,7 @@ impl<T: Transport> Operations for Network<T> {
 
     fn timed_out(this: ArcBorrow<'_, Self>, index: u32) {
         dev_err!(
-            this.transport.device(),
+            this.session.transport.device(),
             "transmit queue {index} stands still\n"
         );
         Arc::from(this).call_for_reset();
@@ -160,7 +161,7 @@ impl<T: Transport> Operations for Network<T> {
     }
 
     fn link(&self) -> Link {
-        config::link(&self.transport, self.features)
+        config::link(&self.session.transport, self.session.features)
     }
 
     fn ring_size(&self, transmit: bool) -> u32 {

@@ -155,10 +155,32 @@ impl<T: Operations> GenDisk<T> {
         unsafe { bindings::blk_mark_disk_dead(self.raw.as_ptr()) };
     }
 
+    /// Waits until the driver has ended all requests; others wait until the result is dropped.
+    pub fn drain(self: Arc<Self>) -> Drained<T> {
+        // SAFETY: By the type invariant, a disk has a queue.
+        unsafe { bindings::blk_mq_freeze_queue_nomemsave((*self.raw.as_ptr()).queue) };
+        Drained(self)
+    }
+
     /// Queues the requests that were [requeued](crate::Request::requeue).
     pub fn kick_requeued(&self) {
         // SAFETY: By the type invariant, a disk has a queue.
         unsafe { bindings::blk_mq_kick_requeue_list((*self.raw.as_ptr()).queue) };
+    }
+}
+
+/// A disk whose driver has no requests, and gets none before this is dropped. Meanwhile the owner
+/// allocates nothing: memory may have to be written to this disk before it is free.
+///
+/// # Invariants
+///
+/// We have frozen its queue.
+pub struct Drained<T: Operations>(Arc<GenDisk<T>>);
+
+impl<T: Operations> Drop for Drained<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant, and that of the disk.
+        unsafe { bindings::blk_mq_unfreeze_queue_nomemrestore((*self.0.raw.as_ptr()).queue) };
     }
 }
 

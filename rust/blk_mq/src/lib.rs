@@ -25,7 +25,10 @@ mod request;
 mod status;
 mod tag_set;
 
-pub use gen_disk::GenDisk;
+pub use gen_disk::{
+    Drained,
+    GenDisk, //
+};
 pub use limits::Limits;
 pub use operations::{
     NotQueued,

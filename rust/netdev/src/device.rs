@@ -12,6 +12,7 @@ use crate::{
 };
 use core::{
     cell::UnsafeCell,
+    ops::Deref,
     ptr::NonNull, //
 };
 use kernel::{
@@ -185,7 +186,7 @@ impl<T: Operations> Drop for Locked<'_, T> {
     }
 }
 
-impl<T: Operations> Locked<'_, T> {
+impl<'a, T: Operations> Locked<'a, T> {
     /// Its MAC address.
     pub fn mac(&self) -> [u8; 6] {
         let mut mac = [0; 6];
@@ -195,7 +196,7 @@ impl<T: Operations> Locked<'_, T> {
     }
 
     /// Pairs that are used.
-    pub fn pairs(&self) -> u32 {
+    pub fn used_pairs(&self) -> u32 {
         // SAFETY: The device is valid.
         unsafe { ffi::shunt_netdev_pairs(self.0.as_raw()) }
     }
@@ -210,29 +211,37 @@ impl<T: Operations> Locked<'_, T> {
         to_result(unsafe { ffi::shunt_netdev_repeat_rx_mode(self.0.as_raw()) })
     }
 
-    /// Stands all queues still, until they are resumed.
-    pub fn pause(&mut self) -> Paused<'_, T> {
+    /// Stands all queues still, if they do not yet, until they are resumed.
+    pub fn pause(self) -> Paused<'a, T> {
         // SAFETY: The device is registered and locked.
         unsafe { ffi::shunt_netdev_pause(self.0.as_raw()) };
-        Paused(self.0)
+        Paused(self)
     }
 }
 
-/// A device whose queues stand still.
-pub struct Paused<'a, T: Operations>(&'a Device<T>);
+/// A locked device whose queues stand still, and do so even when this is dropped.
+pub struct Paused<'a, T: Operations>(Locked<'a, T>);
+
+impl<'a, T: Operations> Deref for Paused<'a, T> {
+    type Target = Locked<'a, T>;
+
+    fn deref(&self) -> &Locked<'a, T> {
+        &self.0
+    }
+}
 
 impl<T: Operations> Paused<'_, T> {
     /// What the driver keeps of each pair.
     pub fn pairs(&mut self) -> impl Iterator<Item = (&mut T::Receive, &mut T::Transmit)> + '_ {
-        self.0.pairs.iter().map(|pair| {
+        self.0 .0.pairs.iter().map(|pair| {
             // SAFETY: NAPI is off, nobody transmits, and we are borrowed.
             unsafe { (&mut *pair.receive.get(), &mut *pair.transmit.get()) }
         })
     }
 
-    /// Lets all go on as before; or, with a device that is not there any more, lets nobody use it.
-    pub fn resume(self, is_there: bool) {
+    /// Lets all go on as before.
+    pub fn resume(self) {
         // SAFETY: The device is registered, locked and paused.
-        unsafe { ffi::shunt_netdev_resume(self.0.as_raw(), is_there) };
+        unsafe { ffi::shunt_netdev_resume(self.0 .0.as_raw()) };
     }
 }

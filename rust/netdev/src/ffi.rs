@@ -152,7 +152,7 @@ extern "C" {
     pub(crate) fn shunt_netdev_lock(device: *mut Netdev) -> bool;
     pub(crate) fn shunt_netdev_unlock();
     pub(crate) fn shunt_netdev_pause(device: *mut Netdev);
-    pub(crate) fn shunt_netdev_resume(device: *mut Netdev, is_there: bool);
+    pub(crate) fn shunt_netdev_resume(device: *mut Netdev);
     pub(crate) fn shunt_netdev_set_carrier(device: *mut Netdev, up: bool);
     pub(crate) fn shunt_netdev_mac(device: *mut Netdev, mac: *mut [u8; 6]);
     pub(crate) fn shunt_netdev_pairs(device: *mut Netdev) -> u32;

@@ -26,6 +26,7 @@ mod memory;
 mod mmio;
 mod pci;
 mod registers;
+mod sleep;
 mod transport;
 mod vectors;
 
@@ -49,10 +50,14 @@ pub use registers::{
     Doorbell,
     Window, //
 };
+pub use sleep::{
+    Sleep,
+    WithSleep, //
+};
 pub use transport::{
     negotiate,
     read_config,
-    reset,
+    silence,
     QueueSetup,
     Transport, //
 };

@@ -163,4 +163,7 @@ impl Transport for Mmio {
     fn is_present(&self) -> bool {
         self.registers.read32(mmio::MAGIC_VALUE) == mmio::MAGIC
     }
+
+    /// The bus has nothing for that.
+    fn cut_off(&self) {}
 }

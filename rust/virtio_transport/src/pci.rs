@@ -290,4 +290,9 @@ impl Transport for Pci {
         // Not all status bits are ever set together.
         is_there && self.status() != u8::MAX
     }
+
+    fn cut_off(&self) {
+        // SAFETY: The device is valid, and enabled by us.
+        unsafe { bindings::pci_clear_master(raw_pci(&self.pci.0)) };
+    }
 }

@@ -86,6 +86,9 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Whether the device is still there.
     fn is_present(&self) -> bool;
+
+    /// Takes the access to memory from a device that cannot be reset, if the bus is able to.
+    fn cut_off(&self);
 }
 
 /// A device that gives a new generation each time is not worth more attempts.
@@ -125,6 +128,15 @@ pub fn reset(transport: &impl Transport) -> Result {
         }
     }
     Err(ETIMEDOUT)
+}
+
+/// Has the device not access memory any more: resets it, or if that fails, cuts it off.
+///
+/// # Errors
+///
+/// Those of [`reset`]. A bus that cannot cut it off leaves it as it is.
+pub fn silence(transport: &impl Transport) -> Result {
+    reset(transport).inspect_err(|_| transport.cut_off())
 }
 
 /// Resets the device and agrees with it on those of the `wanted` features that it offers: section

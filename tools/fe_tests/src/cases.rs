@@ -8,6 +8,7 @@ mod gone;
 mod recover;
 mod reload;
 mod request;
+mod sleep;
 mod stress;
 mod what;
 mod wire;
@@ -86,6 +87,9 @@ pub(crate) fn of(machine: &'static Machine) -> Vec<Test> {
             let name = format!("{}.{name}", wire.name);
             tests.push(test(name, move |_, _| run((number, wire))));
         }
+    }
+    if machine.sleeps {
+        tests.push(test("sleep".to_owned(), sleep::run));
     }
     tests.push(test("reload".to_owned(), reload::run));
     if machine.has_other_drivers {

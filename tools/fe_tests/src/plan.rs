@@ -54,6 +54,8 @@ pub struct Machine {
     pub parameters: &'static str,
     /// The kernel's own drivers get the devices first.
     pub has_other_drivers: bool,
+    /// It sleeps in the middle of its work.
+    pub sleeps: bool,
     /// Its disks.
     pub disks: &'static [Disk],
     /// Its wires.
@@ -223,6 +225,7 @@ pub const MACHINES: &[Machine] = &[
         cpus: 2,
         parameters: "",
         has_other_drivers: false,
+        sleeps: true,
         disks: PCI_DISKS,
         wires: &[],
     },
@@ -232,6 +235,7 @@ pub const MACHINES: &[Machine] = &[
         cpus: 1,
         parameters: "packed=0",
         has_other_drivers: false,
+        sleeps: false,
         disks: &[
             disk("split", "packed=on", 2),
             disk("split-pin", "vectors=0", 1),
@@ -244,6 +248,7 @@ pub const MACHINES: &[Machine] = &[
         cpus: 2,
         parameters: "",
         has_other_drivers: false,
+        sleeps: true,
         disks: IOMMU_DISKS,
         wires: &[],
     },
@@ -253,6 +258,7 @@ pub const MACHINES: &[Machine] = &[
         cpus: 2,
         parameters: "",
         has_other_drivers: false,
+        sleeps: true,
         disks: MMIO_DISKS,
         wires: &[],
     },
@@ -262,6 +268,7 @@ pub const MACHINES: &[Machine] = &[
         cpus: 2,
         parameters: "timeout=1",
         has_other_drivers: false,
+        sleeps: false,
         disks: &[
             slow(disk("slow-split", "packed=off", PER_QUEUE)),
             slow(disk("slow-packed", "packed=on", PER_QUEUE)),
@@ -274,6 +281,7 @@ pub const MACHINES: &[Machine] = &[
         cpus: 2,
         parameters: "timeout=1",
         has_other_drivers: false,
+        sleeps: false,
         disks: &[
             loose(disk("gone-split", "packed=off", PER_QUEUE)),
             loose(disk("gone-packed", "packed=on", PER_QUEUE)),
@@ -286,6 +294,7 @@ pub const MACHINES: &[Machine] = &[
         cpus: 2,
         parameters: "",
         has_other_drivers: true,
+        sleeps: false,
         disks: &[disk("mine", "packed=on", PER_QUEUE)],
         wires: &[],
     },
@@ -295,6 +304,7 @@ pub const MACHINES: &[Machine] = &[
         cpus: 2,
         parameters: "",
         has_other_drivers: false,
+        sleeps: true,
         disks: &[],
         wires: PCI_WIRES,
     },
@@ -304,6 +314,7 @@ pub const MACHINES: &[Machine] = &[
         cpus: 2,
         parameters: "",
         has_other_drivers: false,
+        sleeps: true,
         disks: &[],
         wires: &[
             wire("mmio-split", "packed=off", 1),
@@ -317,6 +328,7 @@ pub const MACHINES: &[Machine] = &[
         cpus: 2,
         parameters: "",
         has_other_drivers: false,
+        sleeps: false,
         disks: &[],
         wires: &[
             wire(
@@ -337,6 +349,7 @@ pub const MACHINES: &[Machine] = &[
         cpus: 2,
         parameters: "",
         has_other_drivers: false,
+        sleeps: false,
         disks: &[],
         wires: BRIDGED,
     },

@@ -60,11 +60,7 @@ pub(super) fn tests(lab: &Lab, slower: u64, only: Option<&str>) -> Result<Vec<Te
     Ok(tests)
 }
 
-fn one_after_the_other(
-    lab: &Lab,
-    plans: &[&plan::Machine],
-    limit: Duration,
-) -> Result<Vec<Test>> {
+fn one_after_the_other(lab: &Lab, plans: &[&plan::Machine], limit: Duration) -> Result<Vec<Test>> {
     let mut tests = Vec::new();
     for plan in plans {
         if let Some(reason) = cannot(plan) {
