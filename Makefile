@@ -27,6 +27,7 @@ test: rust ## Run every check and test; the last line sums up
 	@$(setup) test $(wish)
 
 bench: modules ## Count instructions per access into out/bench/results.json
+	@$(setup) control
 	@$(lab) bench
 
 fuzz: toolchain ## Fuzz the pure crates for FOR=120 seconds; keep new inputs

@@ -2,7 +2,7 @@
 
 //! Memory that the kernel hands to a device as it is.
 
-use fe_tests::content::SECTOR;
+use crate::content::SECTOR;
 use zerocopy::{FromZeros, IntoBytes};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -13,14 +13,14 @@ const PAGE: usize = 4096;
 struct Page([u8; PAGE]);
 
 /// Whole pages, from the start of one on.
-pub(crate) struct Buffer {
+pub struct Buffer {
     pages: Vec<Page>,
     bytes: usize,
 }
 
 impl Buffer {
     /// Zeroes, so many sectors.
-    pub(crate) fn new(sectors: usize) -> Self {
+    pub fn new(sectors: usize) -> Self {
         let bytes = sectors * SECTOR;
         Self {
             pages: vec![Page::new_zeroed(); bytes.div_ceil(PAGE)],
@@ -28,11 +28,13 @@ impl Buffer {
         }
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// What is in it.
+    pub fn bytes(&self) -> &[u8] {
         &self.pages.as_bytes()[..self.bytes]
     }
 
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+    /// The same, to be changed.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.pages.as_mut_bytes()[..self.bytes]
     }
 }

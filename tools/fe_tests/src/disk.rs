@@ -12,7 +12,7 @@ use fe_tests::content::{self, SECTOR};
 use rustix::fs::OFlags;
 use rustix::io::{preadv, pwritev};
 
-use crate::buffer::Buffer;
+use fe_tests::buffer::Buffer;
 
 /// A disk of virtio_fe.ko's.
 pub(crate) struct Disk {

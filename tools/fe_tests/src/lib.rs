@@ -3,6 +3,7 @@
 //! What the tests of virtio_fe.ko and the lab, which makes their machines, have to agree on.
 #![forbid(unsafe_code)]
 
+pub mod buffer;
 pub mod content;
 pub mod plan;
 pub mod wire;

@@ -6,7 +6,6 @@
 //! says. Each test is run on each disk. What they leave there is checked on the host.
 #![forbid(unsafe_code)]
 
-mod buffer;
 mod cases;
 mod disk;
 mod driver;

@@ -22,6 +22,7 @@ const PACKAGES: &[&str] = &[
     "selftests",
     "hostile",
     "fe_tests",
+    "fe_bench",
     "bench",
     "shunt-top",
 ];

@@ -14,8 +14,11 @@ use crate::out::Places;
 /// The kernel's own modules that L1 needs; what they depend on comes along.
 const WANTED: &[&str] = &["kvm_amd"];
 
-/// Modules of ours that L1 has but does not load: a test does.
-const ON_DEMAND: &[&str] = &["fuzz_vectors", "virtio_fe"];
+/// Modules that L1 has but does not load: a test or the bench does.
+const ON_DEMAND: &[&str] = &["fuzz_vectors", "virtio_fe", "failover", "net_failover"];
+
+/// How the names of those begin that the bench compares ours with, all of which it loads itself.
+const CONTROL: &str = "c_";
 
 /// Modules by name, as `depends` spells names: with underscores.
 type ByName = BTreeMap<String, PathBuf>;
@@ -28,7 +31,7 @@ type ByName = BTreeMap<String, PathBuf>;
 pub(crate) fn in_load_order(places: &Places) -> Result<Vec<PathBuf>> {
     let mut known = installed(&places.kernel("modules")?)?;
     let mut wanted: Vec<String> = WANTED.iter().map(|&name| name.to_owned()).collect();
-    for path in places.modules()? {
+    for path in places.modules()?.into_iter().chain(places.control()?) {
         let name = name_of(&path);
         wanted.push(name.clone());
         known.insert(name, path);
@@ -96,7 +99,8 @@ fn installed(directory: &Path) -> Result<ByName> {
 
 /// Whether L1 loads a module when it boots.
 pub(crate) fn loads_at_boot(module: &Path) -> bool {
-    !ON_DEMAND.contains(&name_of(module).as_str())
+    let name = name_of(module);
+    !ON_DEMAND.contains(&name.as_str()) && !name.starts_with(CONTROL)
 }
 
 fn name_of(path: &Path) -> String {

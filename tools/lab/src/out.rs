@@ -63,18 +63,32 @@ impl Places {
     pub(crate) fn modules(&self) -> Result<Vec<PathBuf>> {
         let default = || self.root.join("out/modules");
         let directory = self.modules.clone().unwrap_or_else(default);
-        let entries = fs::read_dir(&directory)
-            .with_context(|| format!("{}: `make modules` builds them", directory.display()))?;
-        let mut modules = Vec::new();
-        for entry in entries {
-            let path = entry?.path();
-            if path.extension() == Some("ko".as_ref()) {
-                modules.push(path);
-            }
-        }
-        modules.sort();
-        Ok(modules)
+        modules_in(&directory)
+            .with_context(|| format!("{}: `make modules` builds them", directory.display()))
     }
+
+    /// The modules that the bench compares ours with, if they have been built.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be looked for.
+    pub(crate) fn control(&self) -> Result<Vec<PathBuf>> {
+        let directory = self.out("control")?;
+        modules_in(&directory).with_context(|| directory.display().to_string())
+    }
+}
+
+/// The modules in a directory, in the order of their names.
+fn modules_in(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut modules = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension() == Some("ko".as_ref()) {
+            modules.push(path);
+        }
+    }
+    modules.sort();
+    Ok(modules)
 }
 
 /// Writes `text` to a file, naming it in an error.

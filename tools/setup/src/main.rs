@@ -48,6 +48,8 @@ enum Action {
     Kernel(kernel::Wish),
     /// Build the out-of-tree modules into out/modules
     Modules,
+    /// Build the kernel's own virtio drivers, which the bench needs, into out/control
+    Control,
     /// Get a QEMU from 10.1 on, for the lab's tests that need one
     RecentQemu,
     /// Check formatting, lints, the patch series and the layer fences
@@ -85,6 +87,7 @@ fn dispatch(action: Action) -> Result<bool> {
         Action::Host { debug } => host::prepare(&cache, debug).map(|()| true),
         Action::Kernel(wish) => kernel::prepare(&checkout, &cache, &wish).map(|()| true),
         Action::Modules => modules::build(&checkout, &cache).map(|()| true),
+        Action::Control => modules::build_control(&checkout, &cache).map(|()| true),
         Action::RecentQemu => recent_qemu::prepare(&checkout, &cache).map(|()| true),
         Action::Check => check::all(&checkout, &cache),
         Action::Format => check::format_kernel_code(&checkout).map(|()| true),

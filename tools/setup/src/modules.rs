@@ -15,27 +15,44 @@ use std::path::Path;
 /// The file that says which kernel the objects beside it are for.
 const KERNEL: &str = "kernel-key";
 
-/// Builds the modules into `out/modules`.
+/// Builds our modules into `out/modules`.
 ///
 /// # Errors
 ///
 /// There is no kernel yet, or the build fails.
 pub(crate) fn build(checkout: &Checkout, cache: &Cache) -> Result<()> {
-    let step = Step::begin("build the modules", None);
-    let directory = checkout.path("out/modules");
+    build_from(checkout, cache, checkout.root(), "out/modules")
+}
+
+/// Builds the kernel's own virtio drivers, as the bench compares ours with, into `out/control`.
+///
+/// # Errors
+///
+/// As [`build`].
+pub(crate) fn build_control(checkout: &Checkout, cache: &Cache) -> Result<()> {
+    let source = checkout.path("tools/fe_bench/control");
+    build_from(checkout, cache, &source, "out/control")
+}
+
+/// Builds the modules of the Kbuild in `source`.
+fn build_from(checkout: &Checkout, cache: &Cache, source: &Path, out: &str) -> Result<()> {
+    let step = Step::begin(&format!("build the modules in {out}"), None);
+    let directory = checkout.path(out);
     let key = linked_key(checkout)?;
     // Objects for another kernel may look up to date to make.
     if fs::read_to_string(directory.join(KERNEL)).unwrap_or_default() != key {
         fresh_dir(&directory)?;
         fs::write(directory.join(KERNEL), &key)?;
     }
-    make(checkout, cache, &directory, &[], |line| step.advance(line))?;
-    step.done("in out/modules");
+    make(checkout, cache, [source, &directory], &[], |line| {
+        step.advance(line)
+    })?;
+    step.done("built");
     Ok(())
 }
 
-/// Runs the kernel's make over our Kbuild with its objects in `directory`, where the log
-/// is kept as `build.log`.
+/// Runs the kernel's make over the Kbuild in the directory `source` with its objects in
+/// `directory`, where the log is kept as `build.log`.
 ///
 /// # Errors
 ///
@@ -43,7 +60,7 @@ pub(crate) fn build(checkout: &Checkout, cache: &Cache) -> Result<()> {
 pub(crate) fn make(
     checkout: &Checkout,
     cache: &Cache,
-    directory: &Path,
+    [source, directory]: [&Path; 2],
     words: &[&str],
     each: impl FnMut(&str),
 ) -> Result<()> {
@@ -53,7 +70,7 @@ pub(crate) fn make(
     let kernel = checkout.path("out/kernel/build");
     let mut command = Toolchain::find(cache, compiler_of(&kernel)?)?.make(&kernel);
     command
-        .arg(format!("M={}", checkout.root().display()))
+        .arg(format!("M={}", source.display()))
         .arg(format!("MO={}", directory.display()))
         .args(words)
         .arg("modules");

@@ -12,7 +12,7 @@ use rustix::fs::{fallocate, FallocateFlags};
 use rustix::io::Errno;
 
 use super::open;
-use crate::buffer::Buffer;
+use fe_tests::buffer::Buffer;
 
 /// Sectors at a time, of most tests: the smallest that each disk takes, and more than a request
 /// can have.

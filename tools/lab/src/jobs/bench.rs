@@ -4,8 +4,11 @@
 //! every machine; and our virtqueues beside the kernel's.
 
 mod chart;
+mod counts;
+mod front_end;
 mod load;
 mod ring;
+mod symbols;
 
 use std::time::Duration;
 
@@ -36,6 +39,9 @@ pub(crate) struct Arguments {
     /// Only one part
     #[arg(long, value_enum)]
     only: Option<Part>,
+    /// With --only front-ends: only one machine, such as pci-split
+    #[arg(long)]
+    machine: Option<String>,
 }
 
 /// A part of the measurements.
@@ -47,6 +53,8 @@ enum Part {
     Loads,
     /// Our virtqueues beside the kernel's
     Rings,
+    /// virtio_fe.ko beside the kernel's own drivers
+    FrontEnds,
 }
 
 /// What the bench program prints of one case, a JSON object per line.
@@ -71,9 +79,9 @@ struct Row {
 ///
 /// L1 cannot be booted, or the bench program did not print rows.
 pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
-    let (rows, mut failures) = measure(lab, arguments.only)?;
+    let (rows, mut failures) = measure(lab, arguments)?;
     if arguments.twice {
-        let (again, more) = measure(lab, arguments.only)?;
+        let (again, more) = measure(lab, arguments)?;
         failures.extend(more);
         failures.extend(differences(&rows, &again));
     }
@@ -90,8 +98,8 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
 }
 
 /// The rows of all suites, or of one part of them, and what was wrong.
-fn measure(lab: &Lab, only: Option<Part>) -> Result<(Vec<Row>, Vec<String>)> {
-    let wants = |part| only.is_none_or(|only| only == part);
+fn measure(lab: &Lab, arguments: &Arguments) -> Result<(Vec<Row>, Vec<String>)> {
+    let wants = |part| arguments.only.is_none_or(|only| only == part);
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     if wants(Part::Accesses) {
         (rows, failures) = accesses(lab)?;
@@ -103,6 +111,11 @@ fn measure(lab: &Lab, only: Option<Part>) -> Result<(Vec<Row>, Vec<String>)> {
     }
     if wants(Part::Rings) {
         let (more, broken) = ring::measure(lab)?;
+        rows.extend(more);
+        failures.extend(broken);
+    }
+    if wants(Part::FrontEnds) {
+        let (more, broken) = front_end::measure(lab, arguments.machine.as_deref())?;
         rows.extend(more);
         failures.extend(broken);
     }

@@ -3,6 +3,7 @@
 //! virtio_fe.ko in L1, on virtio devices of QEMU's: each machine of `fe_tests` is a boot, and each
 //! of its disks is an image, which is made and judged here.
 
+pub(super) mod bus;
 mod wires;
 
 use std::fs::File;
@@ -123,7 +124,7 @@ fn image(directory: &Path, disk: &plan::Disk) -> PathBuf {
 }
 
 fn hardware(plan: &plan::Machine, directory: &Path) -> Hardware {
-    let words = bus_arguments(plan.bus).iter();
+    let words = bus::arguments(plan.bus).iter();
     let mut arguments: Vec<String> = words.map(|&word| word.to_owned()).collect();
     let device = match plan.bus {
         Bus::Pci | Bus::PciWithIommu => "virtio-blk-pci",
@@ -148,31 +149,10 @@ fn hardware(plan: &plan::Machine, directory: &Path) -> Hardware {
         NO_OTHER_DRIVERS
     };
     Hardware {
-        machine: match plan.bus {
-            Bus::Pci | Bus::PciWithIommu => Hardware::PLAIN.machine,
-            Bus::Mmio => "microvm,rtc=on",
-        },
+        machine: bus::machine(plan.bus),
         before: wires::before(plan),
         arguments,
-        cmdline: format!("{others} {}", bus_words(plan.bus)),
-    }
-}
-
-/// What QEMU has to know of the bus.
-fn bus_arguments(bus: Bus) -> &'static [&'static str] {
-    match bus {
-        Bus::Pci => &[],
-        Bus::PciWithIommu => &["-device", "intel-iommu,intremap=on,caching-mode=on,eim=on"],
-        // As they are by default, these devices are legacy ones.
-        Bus::Mmio => &["-global", "virtio-mmio.force-legacy=false"],
-    }
-}
-
-/// What the kernel has to know of the bus.
-fn bus_words(bus: Bus) -> &'static str {
-    match bus {
-        Bus::Pci | Bus::Mmio => "",
-        Bus::PciWithIommu => "intel_iommu=on",
+        cmdline: format!("{others} {}", bus::words(plan.bus)),
     }
 }
 

@@ -11,6 +11,7 @@ pub(super) fn clippy(subject: &Subject) -> Result<Findings> {
     // Warnings come when something is compiled, so everything is compiled.
     cache::fresh_dir(&directory)?;
     let strict = ["CLIPPY=1", "KRUSTFLAGS=-Dwarnings", "KCFLAGS=-Werror"];
-    modules::make(subject.checkout, subject.cache, &directory, &strict, |_| ())?;
+    let places = [subject.checkout.root(), &directory];
+    modules::make(subject.checkout, subject.cache, places, &strict, |_| ())?;
     Ok(vec![])
 }
