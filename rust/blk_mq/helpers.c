@@ -9,8 +9,10 @@
 
 /* What ../src repeats. */
 static_assert(sizeof(struct shunt_segment) == 16);
-static_assert(offsetof(struct shunt_mapping, segments) == 24);
-static_assert(offsetof(struct shunt_mapping, count) == 16);
+static_assert(offsetof(struct shunt_mapping, segments) == 32);
+static_assert(offsetof(struct shunt_mapping, room) == 16);
+static_assert(offsetof(struct shunt_mapping, mapped) == 20);
+static_assert(offsetof(struct shunt_mapping, count) == 24);
 static_assert((__force u8)BLK_STS_OK == 0);
 static_assert((__force u8)BLK_STS_NOTSUPP == 1);
 static_assert((__force u8)BLK_STS_RESOURCE == 9);
@@ -21,41 +23,46 @@ static_assert((__force u32)BLK_FEAT_WRITE_CACHE == 1 << 0);
 /* Adds memory to the last segment if it follows it, as the block layer has counted. */
 static bool shunt_extend(struct shunt_mapping *mapping, phys_addr_t addr, u32 len, u32 most)
 {
-	struct shunt_segment *last;
+	struct shunt_segment *last = &mapping->segments[mapping->mapped];
 
-	if (!mapping->count)
+	if (!mapping->mapped)
 		return false;
-	last = &mapping->segments[mapping->count - 1];
 	if (last->addr + last->len != addr || len > most - last->len)
 		return false;
 	last->len += len;
 	return true;
 }
 
-/* Most requests are one piece, which needs no loop. */
-static bool shunt_map_one(struct request *rq, struct shunt_mapping *mapping, u32 most)
+/* Adds a segment, behind the driver's first one. */
+static bool shunt_add(struct shunt_mapping *mapping, u64 addr, u32 len)
 {
-	struct bio_vec bv;
-
-	if (!rq->bio)
+	if (mapping->mapped == mapping->room)
 		return false;
-	bv = mp_bvec_iter_bvec(rq->bio->bi_io_vec, rq->bio->bi_iter);
-	if (bv.bv_len != rq->__data_len || bv.bv_len > most)
-		return false;
-	mapping->segments[0] = (struct shunt_segment){ bvec_phys(&bv), bv.bv_len };
-	mapping->count = 1;
+	mapping->segments[++mapping->mapped] = (struct shunt_segment){ addr, len };
 	return true;
 }
 
+/* Most requests are one piece, which needs no loop. */
+static bool shunt_map_one(struct request *rq, struct shunt_mapping *mapping)
+{
+	const struct bio *bio = rq->bio;
+	struct bio_vec bv;
+
+	if (!bio)
+		return false;
+	bv = mp_bvec_iter_bvec(bio->bi_io_vec, bio->bi_iter);
+	if (bv.bv_len != rq->__data_len || bv.bv_len > queue_max_segment_size(rq->q))
+		return false;
+	return shunt_add(mapping, bvec_phys(&bv), bv.bv_len);
+}
+
 /* For a device that sees memory as this CPU does. */
-static int shunt_map_physical(struct request *rq, struct shunt_mapping *mapping, u32 max)
+static noinline int shunt_map_all(struct request *rq, struct shunt_mapping *mapping)
 {
 	u32 most = queue_max_segment_size(rq->q);
 	struct req_iterator iter;
 	struct bio_vec bv;
 
-	if (shunt_map_one(rq, mapping, most))
-		return 0;
 	rq_for_each_bvec(bv, rq, iter) {
 		phys_addr_t addr = bvec_phys(&bv);
 		u32 rest = bv.bv_len;
@@ -63,9 +70,8 @@ static int shunt_map_physical(struct request *rq, struct shunt_mapping *mapping,
 		while (rest && !shunt_extend(mapping, addr, rest, most)) {
 			u32 len = min(rest, most);
 
-			if (mapping->count == max)
+			if (!shunt_add(mapping, addr, len))
 				return -EIO;
-			mapping->segments[mapping->count++] = (struct shunt_segment){ addr, len };
 			addr += len;
 			rest -= len;
 		}
@@ -73,8 +79,8 @@ static int shunt_map_physical(struct request *rq, struct shunt_mapping *mapping,
 	return 0;
 }
 
-static int shunt_map_dma(struct request *rq, struct device *dev, struct shunt_mapping *mapping,
-			 u32 max)
+static noinline int shunt_map_dma(struct request *rq, struct device *dev,
+				  struct shunt_mapping *mapping)
 {
 	struct blk_dma_iter iter;
 
@@ -82,14 +88,12 @@ static int shunt_map_dma(struct request *rq, struct device *dev, struct shunt_ma
 		return blk_status_to_errno(iter.status);
 	mapping->bytes = blk_rq_payload_bytes(rq);
 	do {
-		if (mapping->count == max) {
+		if (!shunt_add(mapping, iter.addr, iter.len)) {
 			/* One too many, which is in no table yet. */
 			dma_unmap_phys(dev, iter.addr, iter.len, rq_dma_dir(rq), 0);
 			iter.status = BLK_STS_IOERR;
 			break;
 		}
-		mapping->segments[mapping->count++] =
-			(struct shunt_segment){ iter.addr, iter.len };
 	} while (!blk_rq_dma_map_coalesce(&mapping->iova) &&
 		 blk_rq_dma_map_iter_next(rq, dev, &iter));
 	if (iter.status)
@@ -98,27 +102,27 @@ static int shunt_map_dma(struct request *rq, struct device *dev, struct shunt_ma
 }
 
 /*
- * Writes where the data of @rq is, in at most @max segments: for @dev, or if that is NULL,
- * physical addresses. What fails leaves nothing mapped.
+ * Writes where the data of @rq is: for @dev, or if that is NULL, physical addresses. What fails
+ * leaves nothing mapped.
  */
-int shunt_request_map(struct request *rq, struct device *dev, struct shunt_mapping *mapping,
-		      u32 max)
+int shunt_request_map(struct request *rq, struct device *dev, struct shunt_mapping *mapping)
 {
-	mapping->count = 0;
-	return dev ? shunt_map_dma(rq, dev, mapping, max) : shunt_map_physical(rq, mapping, max);
+	mapping->mapped = 0;
+	if (dev)
+		return shunt_map_dma(rq, dev, mapping);
+	return shunt_map_one(rq, mapping) ? 0 : shunt_map_all(rq, mapping);
 }
 
 void shunt_request_unmap(struct request *rq, struct device *dev, struct shunt_mapping *mapping)
 {
-	u32 i;
+	struct shunt_segment *segment = &mapping->segments[1];
 
-	if (!dev || !mapping->count)
+	if (!dev || !mapping->mapped)
 		return;
 	if (!blk_rq_dma_unmap(rq, dev, &mapping->iova, mapping->bytes, PCI_P2PDMA_MAP_NONE))
-		for (i = 0; i < mapping->count; i++)
-			dma_unmap_phys(dev, mapping->segments[i].addr, mapping->segments[i].len,
-				       rq_dma_dir(rq), 0);
-	mapping->count = 0;
+		for (; mapping->mapped; mapping->mapped--, segment++)
+			dma_unmap_phys(dev, segment->addr, segment->len, rq_dma_dir(rq), 0);
+	mapping->mapped = 0;
 }
 
 /* Fills @buffer by a request of the driver's own, which knows what for. */

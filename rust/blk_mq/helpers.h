@@ -21,16 +21,20 @@ struct shunt_segment {
 	u32 unused;
 };
 
-/* Where the data of a request is, as long as the device has it. */
+/*
+ * Where a request is, as long as the device has it: first and last a segment of the driver's own,
+ * and between them @count segments. Of these, @mapped are the request's data, or none is.
+ */
 struct shunt_mapping {
 	struct dma_iova_state iova;
+	u32 room;
+	u32 mapped;
 	u32 count;
 	u32 bytes;
 	struct shunt_segment segments[];
 };
 
-int shunt_request_map(struct request *rq, struct device *dev, struct shunt_mapping *mapping,
-		      u32 max);
+int shunt_request_map(struct request *rq, struct device *dev, struct shunt_mapping *mapping);
 void shunt_request_unmap(struct request *rq, struct device *dev, struct shunt_mapping *mapping);
 
 /* Bytes of a serial number. */

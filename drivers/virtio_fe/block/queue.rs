@@ -142,11 +142,13 @@ impl<T: Transport> Queue<T> {
         }? Error))
     }
 
-    /// The memory of a tag.
+    /// The memory of a tag, if there is such a tag, and the part of it that is for a table.
     #[inline]
-    pub(super) fn tag(&self, tag: usize) -> DmaView<'_> {
-        self.tags
-            .part(tag.wrapping_mul(request::TAG_BYTES), request::TAG_BYTES)
+    pub(super) fn tag(&self, tag: usize) -> Option<(DmaView<'_>, DmaView<'_>)> {
+        let at = tag.wrapping_mul(request::TAG_BYTES);
+        let memory = self.tags.part(at, request::TAG_BYTES)?;
+        let table = memory.rest(request::TABLE)?;
+        Some((memory, table))
     }
 
     /// Whose addresses data need.
@@ -168,12 +170,15 @@ impl<T: Transport> Queue<T> {
         mut request: Request<Device<T>>,
         is_last: bool,
     ) -> Result<(), NotQueued<Device<T>>> {
-        let memory = self.tag(request.tag());
+        let Some((memory, table)) = self.tag(request.tag()) else {
+            let status = Status::IOERR;
+            return Err(NotQueued { request, status });
+        };
         if let Err(status) = request::prepare(&memory, self.dma(), &mut request) {
             return Err(NotQueued { request, status });
         }
         let mut inner = self.inner.lock();
-        let added = self.add(&mut inner, &memory, request);
+        let added = self.add(&mut inner, &table, request);
         let notification = match (&added, is_last) {
             (Ok(()), true) => inner.publish(),
             _ => None,
@@ -190,7 +195,7 @@ impl<T: Transport> Queue<T> {
     fn add(
         &self,
         inner: &mut Inner<T>,
-        memory: &DmaView<'_>,
+        table: &DmaView<'_>,
         request: Request<Device<T>>,
     ) -> Result<(), (Status, Request<Device<T>>)> {
         match inner.phase {
@@ -200,18 +205,13 @@ impl<T: Transport> Queue<T> {
         }
         let added = match self.is_indirect {
             true => {
-                let memory = memory.rest(request::TABLE);
                 let table = Table {
-                    memory: &memory,
-                    address: memory.address(),
+                    memory: table,
+                    address: table.address(),
                 };
-                inner
-                    .ring
-                    .add_indirect_with(table, request, |request| request.pdu().parts())
+                inner.ring.add_indirect_with(table, request, request::parts)
             }
-            false => inner
-                .ring
-                .add_with(request, |request| request.pdu().parts()),
+            false => inner.ring.add_with(request, request::parts),
         };
         added.map_err(|(refused, request)| (because(refused), request))
     }

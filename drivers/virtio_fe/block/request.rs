@@ -21,15 +21,9 @@ use blk_mq::{
     Request,
     Status, //
 };
-use core::{
-    iter::{
-        empty,
-        once, //
-    },
-    mem::{
-        offset_of,
-        size_of, //
-    },
+use core::mem::{
+    offset_of,
+    size_of, //
 };
 use kernel::{
     device,
@@ -82,10 +76,8 @@ const PENDING: u8 = 0xff;
 /// What the driver keeps of a request.
 #[derive(Clone, Copy)]
 pub(super) struct Pdu {
-    parts: [Segment; MAX_PARTS],
-    /// How many of them there are, and how many of those the device reads.
-    count: usize,
-    readable: usize,
+    /// Whether the device writes its data.
+    is_read: bool,
     /// What the device answered.
     status: u8,
 }
@@ -93,45 +85,22 @@ pub(super) struct Pdu {
 impl Default for Pdu {
     fn default() -> Self {
         Self {
-            parts: [Segment::default(); MAX_PARTS],
-            count: 0,
-            readable: 0,
+            is_read: false,
             status: PENDING,
         }
     }
 }
 
-impl Pdu {
-    /// Where the request is.
-    #[inline]
-    pub(super) fn parts(&self) -> Parts<'_> {
-        let parts = self.parts.get(..self.count).unwrap_or_default();
-        let (readable, writable) = parts.split_at_checked(self.readable).unwrap_or_default();
-        Parts { readable, writable }
-    }
-
-    /// Notes the header, `data` and the status, one after the other.
-    #[inline]
-    fn note(&mut self, header: u64, data: impl Iterator<Item = Segment>) {
-        let mut places = self.parts.iter_mut();
-        let mut count = 0usize;
-        let mut put = |part| {
-            if let Some(place) = places.next() {
-                *place = part;
-                count = count.wrapping_add(1);
-            }
-        };
-        put(Segment {
-            address: header,
-            length: size_of::<Header>() as u32,
-        });
-        data.for_each(&mut put);
-        put(Segment {
-            address: header.wrapping_add(STATUS as u64),
-            length: 1,
-        });
-        self.count = count;
-    }
+/// Where the request is: its header, its data and its status.
+#[inline]
+pub(super) fn parts<T: Transport>(request: &Request<Device<T>>) -> Parts<'_> {
+    let segments = request.segments();
+    let readable = match request.pdu().is_read {
+        true => 1,
+        false => segments.len().wrapping_sub(1),
+    };
+    let (readable, writable) = segments.split_at_checked(readable).unwrap_or_default();
+    Parts { readable, writable }
 }
 
 /// A request in the words of the device.
@@ -178,7 +147,7 @@ impl Command {
 }
 
 /// Writes what the device has to know of a request into its tag's memory, maps its data for `dma`,
-/// and notes all parts in its [`Pdu`].
+/// and notes where all of it is.
 ///
 /// # Errors
 ///
@@ -195,34 +164,35 @@ pub(super) fn prepare<T: Transport>(
     memory.store64(STATUS, PENDING.into());
     let header = memory.address();
     match command.data {
-        Data::None => request.pdu_mut().note(header, empty()),
+        Data::In | Data::Out => request.map(dma).map_err(why_not_mapped)?,
+        Data::None => request.replace(None),
         Data::Range(flags) => {
             describe_range(memory, request, flags);
-            let range = Segment {
+            request.replace(Some(Segment {
                 address: header.wrapping_add(RANGE as u64),
                 length: size_of::<Range>() as u32,
-            };
-            request.pdu_mut().note(header, once(range));
-        }
-        Data::In | Data::Out => {
-            let mapped = request.map(dma, MAX_SEGMENTS);
-            let (segments, pdu) = mapped.map_err(|error| match error {
-                EIO => Status::IOERR,
-                _ => Status::RESOURCE,
-            })?;
-            let data = segments.iter().map(|segment| Segment {
-                address: segment.address,
-                length: segment.length,
-            });
-            pdu.note(header, data);
+            }));
         }
     }
-    let pdu = request.pdu_mut();
-    pdu.readable = match command.data {
-        Data::In => 1,
-        _ => pdu.count.wrapping_sub(1),
+    request.pdu_mut().is_read = command.data == Data::In;
+    let first = Segment {
+        address: header,
+        length: size_of::<Header>() as u32,
     };
+    let last = Segment {
+        address: header.wrapping_add(STATUS as u64),
+        length: 1,
+    };
+    request.surround(first, last);
     Ok(())
+}
+
+#[cold]
+fn why_not_mapped(error: Error) -> Status {
+    match error {
+        EIO => Status::IOERR,
+        _ => Status::RESOURCE,
+    }
 }
 
 fn describe_range<T: Transport>(memory: &DmaView<'_>, request: &Request<Device<T>>, flags: u32) {
@@ -234,8 +204,8 @@ fn describe_range<T: Transport>(memory: &DmaView<'_>, request: &Request<Device<T
 /// Notes what the device answered, once and for all.
 #[inline]
 pub(super) fn take_status<T: Transport>(queue: &Queue<T>, request: &mut Request<Device<T>>) {
-    let status = queue.tag(request.tag()).load8(STATUS);
-    request.pdu_mut().status = status;
+    let memory = queue.tag(request.tag());
+    request.pdu_mut().status = memory.map_or(PENDING, |(memory, _)| memory.load8(STATUS));
 }
 
 /// What that means.

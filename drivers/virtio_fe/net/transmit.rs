@@ -119,6 +119,7 @@ impl Transmitter {
         let header = packet.take()?;
         let at = PLACE * usize::from(place);
         self.write_header(at, &header);
+        let table = self.memory.part(at + HEADER, TABLE).ok_or(ENOSPC)?;
         let map = self.maps.get_mut(usize::from(place)).ok_or(ENOSPC)?;
         packet.map(self.dma.as_deref(), map)?;
         let parts = map.behind(Segment {
@@ -129,10 +130,9 @@ impl Transmitter {
         let added = if parts.len() <= DIRECT || !self.is_indirect {
             self.queue.ring.add(parts, &[], sent)
         } else {
-            let memory = self.memory.part(at + HEADER, TABLE);
             let table = Table {
-                address: memory.address(),
-                memory: &memory,
+                address: table.address(),
+                memory: &table,
             };
             self.queue.ring.add_indirect(table, parts, &[], sent)
         };

@@ -15,7 +15,8 @@
 //! A [`Request`] is owned by exactly one place, so it ends exactly once: a driver that drops one
 //! has failed it.
 //!
-//! This crate is the only place where the block driver touches C. Nothing here knows virtio.
+//! This crate is the only place where the block driver touches C. Of virtio it knows what a segment of a
+//! buffer is, so that what C says of memory goes into a ring as it is.
 
 mod ffi;
 mod gen_disk;
@@ -36,8 +37,7 @@ pub use operations::{
 };
 pub use request::{
     Operation,
-    Request,
-    Segment, //
+    Request, //
 };
 pub use status::Status;
 pub use tag_set::{

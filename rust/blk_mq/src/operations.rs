@@ -3,7 +3,10 @@
 //! What a block driver provides.
 
 use crate::{
-    request::Request,
+    request::{
+        Pdu,
+        Request, //
+    },
     status::Status,
     tag_set::QueueMap, //
 };
@@ -114,14 +117,17 @@ impl<T: Operations> Table<T> {
     ///
     /// As [`Self::init_hctx`].
     unsafe extern "C" fn init_request(
-        _set: *mut bindings::blk_mq_tag_set,
+        set: *mut bindings::blk_mq_tag_set,
         rq: *mut bindings::request,
         _queue: c_uint,
         _node: c_int,
     ) -> c_int {
-        // SAFETY: There is room for it behind the request, which is being initialized, by us alone.
-        // What is behind the driver's data is zero, which is an empty mapping.
-        unsafe { rq.add(1).cast::<T::Pdu>().write(T::Pdu::default()) };
+        // SAFETY: There are so many bytes behind the request, which is being initialized, by us
+        // alone. What is behind them is zero, as segments may be.
+        unsafe {
+            let pdu = Pdu::new(T::Pdu::default(), (*set).cmd_size as usize);
+            rq.add(1).cast::<Pdu<T::Pdu>>().write(pdu);
+        }
         0
     }
 

@@ -28,6 +28,7 @@ use kernel::{
     ffi::c_void,
     prelude::*, //
 };
+use virtio_ring::segment::Segment;
 
 /// What a request asks for (`enum req_op`).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,18 +52,11 @@ pub enum Operation {
     Other,
 }
 
-/// A piece of a request's memory, as the device addresses it (`struct shunt_segment`).
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Segment {
-    /// Where it begins.
-    pub address: u64,
-    /// Its bytes.
-    pub length: u32,
-    unused: u32,
-}
+/// Segments that are not data: the first and the last one.
+const ENDS: usize = 2;
 
-/// What follows a `struct request`. Segments follow it, as many as the tag set was made for.
+/// What follows a `struct request`. Segments follow it: two, and as many as the tag set was made
+/// for.
 #[repr(C)]
 pub(crate) struct Pdu<P> {
     driver: P,
@@ -72,7 +66,16 @@ pub(crate) struct Pdu<P> {
 impl<P> Pdu<P> {
     /// Bytes with `segments` segments.
     pub(crate) fn bytes(segments: u16) -> usize {
-        size_of::<Self>() + usize::from(segments) * size_of::<Segment>()
+        size_of::<Self>() + (usize::from(segments) + ENDS) * size_of::<Segment>()
+    }
+
+    /// What one with so many bytes is at first.
+    pub(crate) fn new(driver: P, bytes: usize) -> Self {
+        let segments = bytes.saturating_sub(size_of::<Self>()) / size_of::<Segment>();
+        Self {
+            driver,
+            mapping: ffi::Mapping::with_room(segments.saturating_sub(ENDS) as u32),
+        }
     }
 }
 
@@ -168,43 +171,80 @@ impl<T: Operations> Request<T> {
     }
 
     /// Makes its data accessible to `device`, or with none, to something that sees memory as the
-    /// CPU does. Returns where they are, in at most `max` segments, beside the driver's data.
-    /// `max` is at most the number that the tag set was made for.
+    /// CPU does. [`Self::segments`] says where they are.
     ///
     /// # Errors
     ///
-    /// No memory or no address is free now, or there are more segments. Nothing is mapped then.
+    /// No memory or no address is free now, or there are more segments than the tag set was made
+    /// for. Nothing is mapped then.
     #[inline]
-    pub fn map(&mut self, device: Option<&Device>, max: u16) -> Result<(&[Segment], &mut T::Pdu)> {
-        let pdu = self.whole_pdu();
-        // SAFETY: The mapping is ours while we own the request.
-        let mapping = unsafe { &raw mut (*pdu).mapping };
-        let device = raw_device(device);
-        // SAFETY: There is room for the segments behind the mapping.
+    pub fn map(&mut self, device: Option<&Device>) -> Result {
+        let mapping = self.mapping();
+        // SAFETY: The mapping, and what follows it, are ours while we own the request.
         let error = unsafe {
-            ffi::shunt_request_map(self.raw.as_ptr().cast(), device, mapping, max.into())
+            ffi::shunt_request_map(self.raw.as_ptr().cast(), raw_device(device), mapping)
         };
         if error != 0 {
             return Err(Error::from_errno(error));
         }
-        // SAFETY: So many segments were just written, and `self` is borrowed meanwhile.
-        let segments = unsafe {
-            let count = (*mapping).count as usize;
+        // SAFETY: As above.
+        unsafe { (*mapping).count = (*mapping).mapped };
+        Ok(())
+    }
+
+    /// Has `segment`, if there is one, stand where its data would.
+    #[inline]
+    pub fn replace(&mut self, segment: Option<Segment>) {
+        let mapping = self.mapping();
+        // SAFETY: The mapping is ours while we own the request, and so is a segment that there is
+        // room for.
+        unsafe {
+            (*mapping).mapped = 0;
+            (*mapping).count = 0;
+            if let (Some(segment), 1..) = (segment, (*mapping).room) {
+                mapping.add(1).cast::<Segment>().add(1).write(segment);
+                (*mapping).count = 1;
+            }
+        }
+    }
+
+    /// Puts `first` before all other segments, and `last` behind them.
+    #[inline]
+    pub fn surround(&mut self, first: Segment, last: Segment) {
+        let mapping = self.mapping();
+        // SAFETY: As above; there is room for both.
+        unsafe {
+            let segments = mapping.add(1).cast::<Segment>();
+            segments.write(first);
+            segments.add((*mapping).count as usize + 1).write(last);
+        }
+    }
+
+    /// What was put there by [`Self::map`] or [`Self::replace`], and [`Self::surround`].
+    #[inline]
+    pub fn segments(&self) -> &[Segment] {
+        let mapping = self.mapping();
+        // SAFETY: So many are there, which were zero at first; `self` is borrowed meanwhile.
+        unsafe {
+            let count = (*mapping).count as usize + ENDS;
             slice::from_raw_parts(mapping.add(1).cast::<Segment>(), count)
-        };
-        Ok((segments, self.pdu_mut()))
+        }
+    }
+
+    #[inline]
+    fn mapping(&self) -> *mut ffi::Mapping {
+        let pdu = self.whole_pdu();
+        // SAFETY: `init_request` initialized it.
+        unsafe { &raw mut (*pdu).mapping }
     }
 
     /// Takes its data back from `device`, the same as in [`Self::map`].
     #[inline]
     pub fn unmap(&mut self, device: Option<&Device>) {
         if device.is_some() {
-            let pdu = self.whole_pdu();
+            let (raw, mapping) = (self.raw.as_ptr().cast(), self.mapping());
             // SAFETY: It was mapped, or the mapping is empty; it is ours as above.
-            unsafe {
-                let mapping = &raw mut (*pdu).mapping;
-                ffi::shunt_request_unmap(self.raw.as_ptr().cast(), raw_device(device), mapping);
-            }
+            unsafe { ffi::shunt_request_unmap(raw, raw_device(device), mapping) };
         }
     }
 

@@ -17,6 +17,7 @@
 mod packed;
 mod slot;
 mod split;
+mod table;
 
 use crate::{
     memory::{

@@ -3,7 +3,6 @@
 //! The pieces of a buffer.
 
 use virtio_spec::split::{
-    DESCRIPTOR,
     NEXT,
     WRITE, //
 };
@@ -100,12 +99,6 @@ impl Extent {
             count: count as u16,
             writable: bytes_writable,
         })
-    }
-
-    /// Bytes of a table for it.
-    #[inline(always)]
-    pub(crate) const fn table(self) -> usize {
-        DESCRIPTOR.wrapping_mul(self.count as usize)
     }
 }
 

@@ -90,23 +90,21 @@ impl DmaMemory {
         self.view.address
     }
 
-    /// A part of it, both of whose ends are multiples of 16. Its first 16 bytes if there is no such
-    /// part.
+    /// A part of it, both of whose ends are multiples of 16. `None` if there is no such part.
     #[inline]
-    pub fn part(&self, offset: usize, bytes: usize) -> DmaView<'_> {
-        let last = bytes.wrapping_sub(MOST);
-        let is_inside = (offset | bytes) % MOST == 0
-            && bytes != 0
-            && offset <= self.view.last
-            && last <= self.view.last - offset;
-        let (offset, last) = if is_inside { (offset, last) } else { (0, 0) };
-        DmaView {
+    pub fn part(&self, offset: usize, bytes: usize) -> Option<DmaView<'_>> {
+        let last = bytes.checked_sub(MOST)?;
+        let room = self.view.last.checked_sub(last)?;
+        if (offset | bytes) % MOST != 0 || offset > room {
+            return None;
+        }
+        Some(DmaView {
             // SAFETY: It is inside.
             start: unsafe { self.view.start.add(offset) },
             address: self.view.address.wrapping_add(offset as u64),
             last,
             _memory: PhantomData,
-        }
+        })
     }
 }
 
@@ -142,18 +140,20 @@ unsafe impl Send for DmaView<'_> {}
 unsafe impl Sync for DmaView<'_> {}
 
 impl DmaView<'_> {
-    /// What remains of it from `offset`, a multiple of 16, on; all of it if that is not there.
+    /// What remains of it from `offset`, a multiple of 16, on. `None` if that is not there.
     #[inline]
-    pub fn rest(&self, offset: usize) -> Self {
-        let is_there = offset <= self.last && offset % MOST == 0;
-        let offset = if is_there { offset } else { 0 };
-        Self {
+    pub fn rest(&self, offset: usize) -> Option<Self> {
+        let last = self.last.checked_sub(offset)?;
+        if offset % MOST != 0 {
+            return None;
+        }
+        Some(Self {
             // SAFETY: It is inside.
             start: unsafe { self.start.add(offset) },
             address: self.address.wrapping_add(offset as u64),
-            last: self.last - offset,
+            last,
             _memory: PhantomData,
-        }
+        })
     }
 
     /// Where the device finds it.

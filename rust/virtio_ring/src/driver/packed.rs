@@ -9,6 +9,7 @@ use super::{
         why_refused,
         Slot, //
     },
+    table,
     BadRing,
     Broken,
     Refused,
@@ -22,7 +23,6 @@ use crate::{
         Wanted, //
     },
     memory::{
-        self,
         Areas,
         Memory, //
     },
@@ -156,7 +156,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
     pub(super) fn write(&self, parts: &Parts<'_>) -> Result<Written, Refused> {
         let extent = Extent::within(self.state.free, parts);
         let (Some(extent), Some((first, flags, rest))) = (extent, parts.split_first()) else {
-            return Err(self.why_refused(parts, false));
+            return Err(self.why_refused(*parts, false));
         };
         let mut position = self.state.next_avail;
         rest.describe(|segment, flags| {
@@ -178,23 +178,13 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
         parts: &Parts<'_>,
     ) -> Result<Written, Refused> {
         let room = if self.state.free == 0 { 0 } else { self.size };
-        let Some(extent) = Extent::within(room, parts) else {
-            return Err(self.why_refused(parts, true));
-        };
-        memory::check(table.memory, extent.table()).map_err(Refused::Table)?;
-        let mut at = 0usize;
-        parts.describe(|segment, flags| {
-            // Of the flags, a table has only this one: section 2.8.7.
-            let words = words(segment, 0, flags & WRITE);
-            table.memory.store64_pair(at, words);
-            at = at.wrapping_add(DESCRIPTOR);
-        });
-        let entries = Segment {
-            address: table.address,
-            length: extent.table() as u32,
+        // Of the flags, a table has only this one: section 2.8.7.
+        let entry = |segment: &Segment, flags, _| words(segment, 0, flags & WRITE);
+        let Some((extent, entries)) = table::write(table, room, parts, entry)? else {
+            return Err(self.why_refused(*parts, true));
         };
         Ok(Written {
-            extent: Extent { count: 1, ..extent },
+            extent,
             end: self.state.next_avail.next(self.size),
             first: self.put_first(&entries, INDIRECT),
         })
@@ -244,9 +234,9 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
     }
 
     #[cold]
-    fn why_refused(&self, parts: &Parts<'_>, table: bool) -> Refused {
+    fn why_refused(&self, parts: Parts<'_>, table: bool) -> Refused {
         let room = (self.size, self.state.free);
-        let why = || why_refused(parts, table, room);
+        let why = || why_refused(&parts, table, room);
         self.state.broken.map_or_else(why, Refused::Broken)
     }
 

@@ -9,6 +9,7 @@ use super::{
         why_refused,
         Slot, //
     },
+    table,
     BadRing,
     Broken,
     Refused,
@@ -18,7 +19,6 @@ use super::{
 };
 use crate::{
     memory::{
-        self,
         Areas,
         Memory, //
     },
@@ -153,7 +153,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
     #[inline(always)]
     pub(super) fn write(&self, parts: &Parts<'_>) -> Result<Written, Refused> {
         let Some(extent) = Extent::within(self.state.free, parts) else {
-            return Err(self.why_refused(parts, false));
+            return Err(self.why_refused(*parts, false));
         };
         let (mut last, mut next) = (0, self.state.next_free);
         parts.describe(|segment, flags| {
@@ -172,24 +172,11 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
         parts: &Parts<'_>,
     ) -> Result<Written, Refused> {
         let room = if self.state.free == 0 { 0 } else { self.size };
-        let Some(extent) = Extent::within(room, parts) else {
-            return Err(self.why_refused(parts, true));
-        };
-        memory::check(table.memory, extent.table()).map_err(Refused::Table)?;
-        let mut next = 0u16;
-        parts.describe(|segment, flags| {
-            let at = DESCRIPTOR.wrapping_mul(next.into());
-            next = next.wrapping_add(1);
-            let words = words(segment, flags, next);
-            table.memory.store64_pair(at, words);
-        });
-        let entries = Segment {
-            address: table.address,
-            length: extent.table() as u32,
+        let Some((extent, entries)) = table::write(table, room, parts, words)? else {
+            return Err(self.why_refused(*parts, true));
         };
         let last = self.state.next_free;
         self.put(last, &entries, INDIRECT, 0);
-        let extent = Extent { count: 1, ..extent };
         Ok(Written { extent, last })
     }
 
@@ -220,9 +207,9 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
     }
 
     #[cold]
-    fn why_refused(&self, parts: &Parts<'_>, table: bool) -> Refused {
+    fn why_refused(&self, parts: Parts<'_>, table: bool) -> Refused {
         let room = (self.size, self.state.free);
-        let why = || why_refused(parts, table, room);
+        let why = || why_refused(&parts, table, room);
         self.state.broken.map_or_else(why, Refused::Broken)
     }
 
