@@ -4,10 +4,16 @@
 
 mod coexist;
 mod counts;
+mod ext4;
+mod fio;
+mod flood;
 mod gone;
+mod iperf;
+mod offloads;
 mod recover;
 mod reload;
 mod request;
+mod root;
 mod sleep;
 mod stress;
 mod what;
@@ -65,25 +71,56 @@ const OF_A_SLOW_DISK: &[(&str, OfDisk)] = &[("in-time", recover::in_time)];
 const OF_A_LOOSE_DISK: &[(&str, OfDisk)] =
     &[("surprise", gone::surprise), ("unplug", gone::unplug)];
 
+/// For the disk that the root file system is on.
+const OF_THE_ROOT: &[(&str, OfDisk)] = &[("interrupts", what::interrupts), ("files", root::run)];
+
+/// For a disk that others' programs work on. The host checks the file system that is left.
+const OF_A_WORK_DISK: &[(&str, OfDisk)] = &[
+    ("interrupts", what::interrupts),
+    ("fio-notices", fio::notices),
+    ("fio-mixed", fio::mixed),
+    ("fio-durable", fio::durable),
+    ("fio-trim", fio::trim),
+    ("fio-threads", fio::threads),
+    ("ext4", ext4::run),
+];
+
+/// For a wire that others' programs work on.
+const OF_A_WORK_WIRE: &[(&str, wire::OfWire)] = &[
+    ("flood", flood::run),
+    ("iperf-tcp", iperf::tcp),
+    ("iperf-udp", iperf::udp),
+    ("iperf-mtu", iperf::mtu),
+    ("offloads", offloads::run),
+];
+
 /// The tests of a machine.
 pub(crate) fn of(machine: &'static Machine) -> Vec<Test> {
-    let mut tests = vec![match machine.has_other_drivers {
-        true => test("coexist".to_owned(), coexist::run),
-        false => test("load".to_owned(), |_, module| module.load()),
-    }];
+    let mut tests = match (machine.has_other_drivers, machine.root()) {
+        (true, _) => vec![test("coexist".to_owned(), coexist::run)],
+        (false, None) => vec![test("load".to_owned(), |_, module| module.load())],
+        // We would not be here if it were not loaded.
+        (false, Some(_)) => vec![],
+    };
     for disk in machine.disks {
         let themes = match disk.kind {
             Kind::Plain | Kind::ReadOnly => OF_EACH_DISK,
             Kind::Slow => OF_A_SLOW_DISK,
             Kind::Loose => OF_A_LOOSE_DISK,
+            Kind::Root => OF_THE_ROOT,
+            Kind::Work => OF_A_WORK_DISK,
         };
         for &(name, run) in themes {
             let name = format!("{}.{name}", disk.name);
             tests.push(test(name, move |_, _| run(disk)));
         }
     }
+    let themes = match machine.root() {
+        None => wire::OF_EACH_WIRE,
+        Some(_) => OF_A_WORK_WIRE,
+    };
     for (number, wire) in machine.wires.iter().enumerate() {
-        for &(name, run) in wire::OF_EACH_WIRE {
+        for &(name, run) in themes {
             let name = format!("{}.{name}", wire.name);
             tests.push(test(name, move |_, _| run((number, wire))));
         }
@@ -91,7 +128,9 @@ pub(crate) fn of(machine: &'static Machine) -> Vec<Test> {
     if machine.sleeps {
         tests.push(test("sleep".to_owned(), sleep::run));
     }
-    tests.push(test("reload".to_owned(), reload::run));
+    if machine.root().is_none() {
+        tests.push(test("reload".to_owned(), reload::run));
+    }
     if machine.has_other_drivers {
         tests.push(test("give-back".to_owned(), coexist::give_back));
     }

@@ -5,10 +5,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{bail, ensure, Context, Result};
 use fe_tests::content::{self, SECTOR};
+use fe_tests::serial;
 use rustix::fs::OFlags;
 use rustix::io::{preadv, pwritev};
 
@@ -30,8 +31,8 @@ impl Disk {
     ///
     /// There is none, or it cannot be opened.
     pub(crate) fn open(name: &'static str, read_only: bool) -> Result<Self> {
-        let sysfs = find(name)?;
-        let node = Path::new("/dev").join(sysfs.file_name().context("a disk without a name")?);
+        let sysfs = serial::sysfs(name)?;
+        let node = serial::node(name)?;
         let file = OpenOptions::new()
             .read(true)
             .write(!read_only)
@@ -137,18 +138,4 @@ impl Disk {
             Some((sector, false)) => bail!("sector {sector} is not of generation {generation}"),
         }
     }
-}
-
-/// The directory of the disk with this serial number.
-fn find(name: &str) -> Result<PathBuf> {
-    for entry in fs::read_dir("/sys/block")? {
-        let path = entry?.path();
-        let is_ours = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("vfe"));
-        if is_ours && fs::read_to_string(path.join("serial")).is_ok_and(|serial| serial == name) {
-            return Ok(path);
-        }
-    }
-    bail!("no disk of virtio_fe's has the serial number {name}")
 }

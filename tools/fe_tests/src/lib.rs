@@ -6,4 +6,5 @@
 pub mod buffer;
 pub mod content;
 pub mod plan;
+pub mod serial;
 pub mod wire;

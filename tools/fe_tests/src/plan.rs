@@ -2,6 +2,8 @@
 
 //! The machines that the tests run on, and the disks of each.
 
+pub mod work;
+
 use crate::wire::{Carrier, Wire};
 
 /// How a machine has its virtio devices.
@@ -26,6 +28,10 @@ pub enum Kind {
     Slow,
     /// It goes in the middle of its work.
     Loose,
+    /// L1's root file system is on it.
+    Root,
+    /// It is empty, and programs that others wrote work on it.
+    Work,
 }
 
 /// One disk; its serial number is its name.
@@ -217,8 +223,7 @@ const BRIDGED: &[Wire] = &[
     over_bridge(wire("bridge-pairs", "packed=on,mq=on,vectors=6", 5), 2),
 ];
 
-/// All machines.
-pub const MACHINES: &[Machine] = &[
+const MACHINES: &[Machine] = &[
     Machine {
         name: "pci",
         bus: Bus::Pci,
@@ -355,9 +360,21 @@ pub const MACHINES: &[Machine] = &[
     },
 ];
 
+/// All machines: those of this file, and those whose root file system is on a disk of our driver's.
+pub fn machines() -> impl Iterator<Item = &'static Machine> {
+    MACHINES.iter().chain(work::MACHINES)
+}
+
 /// The machine of this name.
 pub fn machine(name: &str) -> Option<&'static Machine> {
-    MACHINES.iter().find(|machine| machine.name == name)
+    machines().find(|machine| machine.name == name)
+}
+
+impl Machine {
+    /// The disk that L1's root file system is on, if it is on one.
+    pub fn root(&self) -> Option<&'static Disk> {
+        self.disks.iter().find(|disk| disk.kind == Kind::Root)
+    }
 }
 
 #[cfg(test)]
@@ -366,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_name_is_a_serial_number_and_taken_once() {
-        for machine in MACHINES {
+        for machine in machines() {
             for (number, disk) in machine.disks.iter().enumerate() {
                 assert!(disk.name.len() <= 20, "{}", disk.name);
                 let before = &machine.disks[..number];

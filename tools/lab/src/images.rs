@@ -28,6 +28,9 @@ const DISK_SIZE: &str = "40M";
 /// Programs that L1 judges disk images with.
 const FILE_SYSTEM_TOOLS: &[&str] = &["e2fsck", "debugfs"];
 
+/// Where programs are, those for the administrator, too.
+const PROGRAMS: &[&str] = &["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+
 /// L2's disk and the list of its files.
 struct RootDisk {
     image: PathBuf,
@@ -67,7 +70,7 @@ pub(crate) fn build(places: &Places) -> Result<Images> {
     }
     tree.link("init", "bin/l1-init");
     for tool in FILE_SYSTEM_TOOLS {
-        tree.dynamic_program(&format!("sbin/{tool}"), &sbin(tool)?)?;
+        tree.dynamic_program(&format!("sbin/{tool}"), &installed(tool)?)?;
     }
     add_modules(&mut tree, places)?;
     tree.file("images/vmlinux", &places.kernel("vmlinux")?, 0o644);
@@ -104,12 +107,21 @@ fn archive(places: &Places, step: &Step, name: &str, tree: &Tree) -> Result<Path
     let archive = places.out("lab")?.join(name);
     unless_current(&archive, &tree.fingerprint()?, |path| {
         step.now(name.to_owned());
-        let file = File::create(path).with_context(|| path.display().to_string())?;
-        let mut file = BufWriter::new(file);
-        tree.write_cpio(&mut file)?;
-        file.flush().with_context(|| path.display().to_string())
+        write_archive(tree, path)
     })?;
     Ok(archive)
+}
+
+/// Writes `tree` as an archive.
+///
+/// # Errors
+///
+/// A source cannot be read or the file cannot be written.
+pub(crate) fn write_archive(tree: &Tree, path: &Path) -> Result<()> {
+    let file = File::create(path).with_context(|| path.display().to_string())?;
+    let mut file = BufWriter::new(file);
+    tree.write_cpio(&mut file)?;
+    file.flush().with_context(|| path.display().to_string())
 }
 
 /// The modules, and the list from which L1's init loads them.
@@ -148,7 +160,7 @@ fn root_disk(places: &Places, step: &Step) -> Result<RootDisk> {
         out::write(&manifest, &list)?;
         tree.text("files.sha256", list, 0o644);
         step.now("L2's disk");
-        make_file_system(&tree, &directory.join("root"), path)
+        make_file_system(&tree, &directory.join("root"), path, DISK_SIZE)
     })?;
     Ok(RootDisk {
         image,
@@ -188,13 +200,22 @@ fn list_checksums(files: &[(String, PathBuf)]) -> Result<String> {
 }
 
 /// Lays `tree` out below `staging` and makes an ext4 image of it.
-fn make_file_system(tree: &Tree, staging: &Path, image: &Path) -> Result<()> {
+///
+/// # Errors
+///
+/// A source cannot be read, or it does not fit into `size`.
+pub(crate) fn make_file_system(
+    tree: &Tree,
+    staging: &Path,
+    image: &Path,
+    size: &str,
+) -> Result<()> {
     if staging.exists() {
         fs::remove_dir_all(staging).context("old staging directory")?;
     }
     fs::create_dir(staging).context("staging directory")?;
     tree.write_directory(staging)?;
-    let output = Command::new(sbin("mke2fs")?)
+    let output = Command::new(installed("mke2fs")?)
         .args([
             "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-J", "size=4",
         ])
@@ -207,7 +228,7 @@ fn make_file_system(tree: &Tree, staging: &Path, image: &Path) -> Result<()> {
         ])
         .arg(staging)
         .arg(image)
-        .arg(DISK_SIZE)
+        .arg(size)
         .env("E2FSPROGS_FAKE_TIME", "1735689600")
         .output()
         .context("starting mke2fs: install e2fsprogs")?;
@@ -219,13 +240,17 @@ fn make_file_system(tree: &Tree, staging: &Path, image: &Path) -> Result<()> {
     fs::remove_dir_all(staging).context("staging directory")
 }
 
-/// A program that distributions keep where only root's PATH looks.
-fn sbin(name: &str) -> Result<PathBuf> {
-    ["/usr/sbin", "/sbin", "/usr/bin"]
+/// A program of this machine's.
+///
+/// # Errors
+///
+/// It is not installed.
+pub(crate) fn installed(name: &str) -> Result<PathBuf> {
+    PROGRAMS
         .iter()
         .map(|directory| Path::new(directory).join(name))
         .find(|path| path.exists())
-        .with_context(|| format!("{name} is missing: install e2fsprogs"))
+        .with_context(|| format!("{name} is missing: `make host` installs it"))
 }
 
 /// Makes `product` unless the stamp beside it says that it was made from the same inputs.

@@ -9,6 +9,7 @@
 mod boot;
 mod bpftrace;
 mod companion;
+mod disk_root;
 mod images;
 mod jobs;
 mod klog;

@@ -82,7 +82,7 @@ fn ping(wire: Numbered<'_>) -> Result<()> {
 }
 
 /// Whether the wire may be given more than it can carry at the moment.
-fn may_be_busy((_, wire): Numbered<'_>) -> Result<()> {
+pub(super) fn may_be_busy((_, wire): Numbered<'_>) -> Result<()> {
     let reason = "QEMU's device forgets packets of this kind of ring when its hub was busy";
     match wire.forgets_packets() {
         true => Err(Skip(reason.to_owned()).into()),

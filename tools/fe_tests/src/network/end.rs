@@ -2,15 +2,18 @@
 
 //! An end of a wire: a network device in a namespace of its own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::ops::Sub;
 use std::path::Path;
+use std::process::Command;
 use std::str::FromStr;
 
 use anyhow::{ensure, Context, Result};
 
 use super::namespace::{ip, run, Namespace};
+use crate::program;
 
 const DEVICES: &str = "/sys/class/net";
 
@@ -90,6 +93,18 @@ impl End {
         self.namespace.ip(&format!("{words} {} {rest}", self.name))
     }
 
+    /// Its name, for programs that are told it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs a program in the namespace; what it wrote.
+    pub(crate) fn program(&self, name: &str, words: &str) -> Result<String> {
+        let mut command = Command::new(name);
+        command.args(words.split_whitespace());
+        self.namespace.run(move || program::run(&mut command))
+    }
+
     /// Tells it the MAC address of another end for good, so that it does not ask for it.
     pub(crate) fn knows(&self, other: &End, mac: &str) -> Result<()> {
         self.run(
@@ -125,6 +140,24 @@ impl End {
             wrong: [&numbers[2..6], &numbers[10..12]].concat().iter().sum(),
         })
     }
+
+    /// What the protocols of the namespace have counted, by names as `UdpInErrors`.
+    pub(crate) fn protocols(&self) -> Result<BTreeMap<String, u64>> {
+        let read = || fs::read_to_string("/proc/thread-self/net/snmp").context("snmp");
+        let table = self.namespace.run(read)?;
+        let lines: Vec<&str> = table.lines().collect();
+        let mut counted = BTreeMap::new();
+        // A line of names, and one of numbers.
+        for pair in lines.chunks_exact(2) {
+            let (protocol, names) = pair[0].split_once(": ").context("no protocol")?;
+            let numbers = pair[1].split_whitespace().skip(1);
+            for (name, number) in names.split_whitespace().zip(numbers) {
+                // One of TCP's, which is no counter, is -1.
+                counted.insert(format!("{protocol}{name}"), number.parse().unwrap_or(0));
+            }
+        }
+        Ok(counted)
+    }
 }
 
 impl Drop for End {
@@ -135,7 +168,7 @@ impl Drop for End {
 }
 
 /// What a device counted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counters {
     /// Packets, and their bytes.
     pub(crate) received: [u64; 2],

@@ -8,8 +8,10 @@ use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result};
 use rustix::thread::{move_into_link_name_space, LinkNameSpaceType};
+
+use crate::program;
 
 const BUSYBOX: &str = "/bin/busybox";
 
@@ -91,18 +93,6 @@ pub(crate) fn ip(words: &str) -> Result<()> {
 
 /// Runs one of busybox's programs; what it says.
 pub(crate) fn run(program: &str, words: &str) -> Result<String> {
-    let output = Command::new(BUSYBOX)
-        .arg(program)
-        .args(words.split_whitespace())
-        .output()
-        .context(BUSYBOX)?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "{program} {words}: {}{}",
-        text.trim(),
-        errors.trim()
-    );
-    Ok(text.into_owned())
+    let mut busybox = Command::new(BUSYBOX);
+    program::run(busybox.arg(program).args(words.split_whitespace()))
 }

@@ -38,15 +38,26 @@ pub(crate) fn mount_all() -> Result<()> {
     symlink("/proc/self/fd", "/dev/fd").context("symlink /dev/fd")
 }
 
+/// The places of what is mounted but not below another one of them.
+pub(crate) fn mounted() -> impl Iterator<Item = &'static str> {
+    let places = MOUNTS.iter().map(|&(_, place)| place);
+    places.filter(|place| place.rfind('/') == Some(0))
+}
+
 /// Loads the modules of the lab's list, in its order.
 pub(crate) fn load_modules(results: &Results) -> Result<()> {
     let list = format!("{MODULES}/order");
     let names = fs::read_to_string(&list).with_context(|| list.clone())?;
     for name in names.lines() {
         results.step(&format!("loading {name}"))?;
-        let path = format!("{MODULES}/{name}");
-        let file = File::open(&path).with_context(|| path.clone())?;
-        finit_module(&file, c"", 0).with_context(|| format!("loading {path}"))?;
+        load_module(name)?;
     }
     Ok(())
+}
+
+/// Loads one module.
+pub(crate) fn load_module(name: &str) -> Result<()> {
+    let path = format!("{MODULES}/{name}");
+    let file = File::open(&path).with_context(|| path.clone())?;
+    finit_module(&file, c"", 0).with_context(|| format!("loading {path}"))
 }

@@ -8,6 +8,10 @@ use std::str::FromStr;
 /// The kernel parameter that carries the job.
 pub const PARAMETER: &str = "shunt.job=";
 
+/// The kernel parameter that names, by its serial number, the disk of virtio_fe.ko's that L1's root
+/// file system is on. Without it, that is the initramfs.
+pub const ROOT: &str = "shunt.root=";
+
 /// One job of L1. Its text form has no blanks: words are separated by commas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Job {

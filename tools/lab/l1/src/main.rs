@@ -4,6 +4,7 @@
 //! command line names, sends what happens as [`l1::event::Event`]s and powers off.
 #![forbid(unsafe_code)]
 
+mod disk_root;
 mod guest;
 mod host;
 mod interactive;
@@ -22,9 +23,14 @@ use rustix::system::{reboot, RebootCommand};
 use results::Results;
 
 fn main() {
+    // Without a results channel the console is all there is.
     if let Err(error) = life() {
-        // Without a results channel the console is all there is.
         eprintln!("l1-init: {error:#}");
+    }
+    if disk_root::is_handed_over() {
+        if let Err(error) = disk_root::leave() {
+            eprintln!("l1-init: {error:#}");
+        }
     }
     if let Err(error) = reboot(RebootCommand::PowerOff) {
         eprintln!("l1-init: power-off: {error}");
@@ -32,7 +38,10 @@ fn main() {
 }
 
 fn life() -> Result<()> {
-    host::mount_all()?;
+    if !disk_root::is_handed_over() {
+        host::mount_all()?;
+        disk_root::enter()?;
+    }
     let results = Results::open()?;
     results.send(&Event::Up)?;
     let (status, reason) = match work(&results) {

@@ -6,23 +6,26 @@
 pub(super) mod bus;
 mod wires;
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use fe_tests::content::{self, FIRST, LAST, READ_ONLY, SECTOR, SECTORS, WRITTEN};
-use fe_tests::plan::{self, Bus, Kind, MACHINES};
+use fe_tests::plan::{self, work, Bus, Kind};
 use fe_tests::wire::{Carrier, Wire};
-use l1::job::Job;
+use l1::job::{Job, ROOT};
 
 use super::test::{skipped, test, whole};
 use super::Lab;
 use crate::boot::boot;
+use crate::disk_root::{self, DiskRoot};
+use crate::images::installed;
 use crate::ktap::{self, Test};
 use crate::qemu::{escaped, Hardware, Machine};
 
@@ -45,8 +48,7 @@ const NO_OTHER_DRIVERS: &str = "initcall_blacklist=virtio_pci_driver_init,virtio
 /// An image cannot be made, or L1 cannot be booted.
 pub(super) fn tests(lab: &Lab, slower: u64, only: Option<&str>) -> Result<Vec<Test>> {
     let is_wanted = |plan: &&plan::Machine| only.is_none_or(|only| plan.name == only);
-    let (disks, wires): (Vec<_>, Vec<_>) = MACHINES
-        .iter()
+    let (disks, wires): (Vec<_>, Vec<_>) = plan::machines()
         .filter(is_wanted)
         .partition(|plan| plan.wires.is_empty());
     let limit = Duration::from_secs(slower * LIMIT);
@@ -90,8 +92,12 @@ fn cannot(plan: &plan::Machine) -> Option<String> {
 fn on(lab: &Lab, plan: &plan::Machine, limit: Duration) -> Result<Vec<Test>> {
     let name = format!("virtio-fe-{}", plan.name);
     let directory = lab.places.out(&format!("test/{name}"))?;
+    let root = plan
+        .root()
+        .map(|_| disk_root::build(&lab.places, &lab.images));
+    let root = root.transpose()?;
     for disk in plan.disks {
-        make(disk.name, &image(&directory, disk))?;
+        make(disk, &image(&directory, disk), root.as_ref())?;
     }
     let words = [
         "/bin/fe_tests",
@@ -104,6 +110,7 @@ fn on(lab: &Lab, plan: &plan::Machine, limit: Duration) -> Result<Vec<Test>> {
     let hardware = hardware(plan, &directory);
     let machine = Machine {
         hardware: &hardware,
+        images: root.as_ref().map_or(&lab.images, |root| &root.images),
         ..lab.machine(&job, plan.cpus, &directory)
     };
     let outcome = boot(&machine, &name, limit)?;
@@ -134,7 +141,7 @@ fn hardware(plan: &plan::Machine, directory: &Path) -> Hardware {
         let (name, properties) = (disk.name, disk.properties);
         let path = escaped(&image(directory, disk));
         let special = match disk.kind {
-            Kind::Plain | Kind::Loose => "",
+            Kind::Plain | Kind::Loose | Kind::Root | Kind::Work => "",
             Kind::ReadOnly => ",read-only=on",
             Kind::Slow => SLOW,
         };
@@ -152,24 +159,58 @@ fn hardware(plan: &plan::Machine, directory: &Path) -> Hardware {
         machine: bus::machine(plan.bus),
         before: wires::before(plan),
         arguments,
-        cmdline: format!("{others} {}", bus::words(plan.bus)),
+        cmdline: format!("{others} {} {}", bus::words(plan.bus), root_words(plan)),
     }
 }
 
+/// What the kernel has to know of its root file system.
+fn root_words(plan: &plan::Machine) -> String {
+    let root = plan.root().map(|disk| format!("{ROOT}{}", disk.name));
+    root.unwrap_or_default()
+}
+
 /// Makes the image of a disk that was never written.
-fn make(name: &str, path: &Path) -> Result<()> {
-    let file = File::create(path).with_context(|| path.display().to_string())?;
-    let mut file = BufWriter::new(file);
+fn make(disk: &plan::Disk, path: &Path, root: Option<&DiskRoot>) -> Result<()> {
+    let made = match (disk.kind, root) {
+        (Kind::Root, Some(root)) => fs::copy(&root.disk, path).map(drop),
+        (Kind::Work, _) => File::create(path).and_then(|file| file.set_len(work::BYTES)),
+        _ => make_content(disk.name, path),
+    };
+    made.with_context(|| path.display().to_string())
+}
+
+fn make_content(name: &str, path: &Path) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
     let mut piece = vec![0; PIECE as usize * SECTOR];
     for first in (0..SECTORS).step_by(PIECE as usize) {
         content::fill(name, first, FIRST, &mut piece);
         file.write_all(&piece)?;
     }
-    file.flush().with_context(|| path.display().to_string())
+    file.flush()
+}
+
+/// What the tests have left there is as they say.
+fn judge(disk: &plan::Disk, path: &Path) -> Result<()> {
+    match disk.kind {
+        Kind::Root | Kind::Work => judge_file_system(path),
+        _ => judge_content(disk, path),
+    }
+}
+
+/// The file system was unmounted, and nothing is wrong with it.
+fn judge_file_system(path: &Path) -> Result<()> {
+    let output = Command::new(installed("e2fsck")?)
+        .arg("-fn")
+        .arg(path)
+        .output()
+        .context("e2fsck")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "e2fsck: {}", text.trim());
+    Ok(())
 }
 
 /// What was only read is as it was, and what was written is as the tests left it.
-fn judge(disk: &plan::Disk, path: &Path) -> Result<()> {
+fn judge_content(disk: &plan::Disk, path: &Path) -> Result<()> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
     let is_written = disk.kind == Kind::Plain;
     let written = if is_written { LAST } else { FIRST };

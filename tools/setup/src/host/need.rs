@@ -62,7 +62,7 @@ const fn header(name: &'static str, package: &'static str) -> Need {
     }
 }
 
-static NEEDS: [Need; 24] = [
+static NEEDS: [Need; 29] = [
     program("gcc", "gcc"),
     header("stdlib.h", "libc6-dev"),
     program("ld", "binutils"),
@@ -94,6 +94,11 @@ static NEEDS: [Need; 24] = [
     program("gzip", "gzip"),
     program("tar", "tar"),
     program("valgrind", "valgrind"),
+    program("fio", "fio"),
+    program("iperf3", "iperf3"),
+    program("ping", "iputils-ping"),
+    program("ethtool", "ethtool"),
+    program("ip", "iproute2"),
     Need {
         name: "busybox",
         package: "busybox-static",

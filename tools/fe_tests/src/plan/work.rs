@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! Machines whose root file system is on a disk of our driver's, and on which programs that others
+//! wrote work.
+
+use super::{disk, over_bridge, wire, Bus, Disk, Kind, Machine, PAIR, PER_QUEUE};
+use crate::wire::Wire;
+
+/// The size of a disk to work on.
+pub const BYTES: u64 = 64 << 20;
+
+const fn root(disk: Disk) -> Disk {
+    Disk {
+        kind: Kind::Root,
+        ..disk
+    }
+}
+
+const fn work(disk: Disk) -> Disk {
+    Disk {
+        kind: Kind::Work,
+        ..disk
+    }
+}
+
+/// One vector for the configuration, and one for each of four queues.
+const FOUR_QUEUES: usize = 5;
+
+const PCI_DISKS: &[Disk] = &[
+    root(disk("root", "packed=on", FOUR_QUEUES)),
+    work(disk("split-1", "packed=off,num-queues=1", 2)),
+    work(disk("split-4", "packed=off,num-queues=4", FOUR_QUEUES)),
+    work(disk("packed-1", "packed=on,num-queues=1", 2)),
+    work(disk("packed-4", "packed=on,num-queues=4", FOUR_QUEUES)),
+];
+
+const MMIO_DISKS: &[Disk] = &[
+    root(disk("root", "packed=off", 1)),
+    work(disk("mmio-split-1", "packed=off,num-queues=1", 1)),
+    work(disk("mmio-split-4", "packed=off,num-queues=4", 1)),
+    work(disk("mmio-packed-1", "packed=on,num-queues=1", 1)),
+    work(disk("mmio-packed-4", "packed=on,num-queues=4", 1)),
+];
+
+const WIRES: &[Wire] = &[
+    over_bridge(wire("bridge-split", "packed=off", PAIR), 1),
+    over_bridge(wire("bridge-packed", "packed=on", PAIR), 1),
+    wire("hub", "packed=off", PAIR),
+];
+
+/// All of them.
+pub(super) const MACHINES: &[Machine] = &[
+    Machine {
+        name: "work-pci",
+        bus: Bus::Pci,
+        cpus: 4,
+        parameters: "",
+        has_other_drivers: false,
+        sleeps: false,
+        disks: PCI_DISKS,
+        wires: &[],
+    },
+    Machine {
+        name: "work-mmio",
+        bus: Bus::Mmio,
+        cpus: 4,
+        parameters: "",
+        has_other_drivers: false,
+        sleeps: false,
+        disks: MMIO_DISKS,
+        wires: &[],
+    },
+    Machine {
+        name: "work-net",
+        bus: Bus::Pci,
+        cpus: 2,
+        parameters: "",
+        has_other_drivers: false,
+        sleeps: false,
+        disks: &[root(disk("root", "packed=on", PER_QUEUE))],
+        wires: WIRES,
+    },
+];
