@@ -140,11 +140,14 @@ impl<M: Memory> Ring<M> {
         }
     }
 
-    /// How far the device is when it completes this buffer next. To be kept, before that, where it
-    /// outlives the device; see [`Progress`].
+    /// How far the device is when it completes these buffers next, the first ones that it has, and
+    /// publishes them at once. To be kept, before that, where it outlives the device; see
+    /// [`Progress`].
     #[inline]
-    pub fn completing(&self, chain: &Chain) -> Progress {
-        either!(self, ring => ring.progress(ring.step(chain)))
+    pub fn completing(&self, chains: &[Chain]) -> Progress {
+        either!(self, ring => {
+            ring.progress(chains.iter().fold(0, |steps, chain| steps.wrapping_add(ring.step(chain))))
+        })
     }
 
     /// How far the device is, with every buffer that it took published.

@@ -127,7 +127,10 @@ impl Scene {
         let Some(chain) = chain.filter(|_| end != End::Popped) else {
             return self.succeed(end);
         };
-        self.progress = self.device.completing(&chain).to_word();
+        self.progress = self
+            .device
+            .completing(std::slice::from_ref(&chain))
+            .to_word();
         if end == End::Stored {
             return self.succeed(end);
         }

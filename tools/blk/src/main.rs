@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Parser};
+use shunt::offer::Offer;
 use shunt::serve::serve;
 use shunt::session::Session;
 use shunt::virtio_mmio::VirtioMmio;
 use shunt::virtio_pci::VirtioPci;
 use shunt_blk::Blk;
 use vfio_user::server::Server;
-use virtio_spec::features::Features;
 
 /// Serves an image file as a virtio-blk disk to a VMM.
 #[derive(Parser)]
@@ -46,33 +46,6 @@ impl Options {
     }
 }
 
-/// What a driver may choose: virtio 1.3, section 6.
-#[derive(Args)]
-struct Offer {
-    /// Offer packed virtqueues (VIRTIO_F_RING_PACKED).
-    #[arg(long)]
-    packed: bool,
-    /// Offer to use buffers in order, as this disk does anyway (VIRTIO_F_IN_ORDER).
-    #[arg(long)]
-    in_order: bool,
-    /// Offer to take the ring's state with notifications (VIRTIO_F_NOTIFICATION_DATA).
-    #[arg(long)]
-    notification_data: bool,
-}
-
-impl Offer {
-    fn features(&self) -> Features {
-        [
-            (self.packed, Features::RING_PACKED),
-            (self.in_order, Features::IN_ORDER),
-            (self.notification_data, Features::NOTIFICATION_DATA),
-        ]
-        .into_iter()
-        .filter(|(is_offered, _)| *is_offered)
-        .fold(Features::default(), |all, (_, feature)| all.with(feature))
-    }
-}
-
 /// Where the VMM is.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
@@ -102,16 +75,7 @@ fn main() -> anyhow::Result<()> {
 /// Behind virtio-mmio, for shunt-vmm.
 fn serve_vmm(socket: &Path, disk: Blk) -> anyhow::Result<()> {
     let session = Session::connect(socket).with_context(|| format!("at {}", socket.display()))?;
-    let interrupt = session
-        .interrupt
-        .try_clone()
-        .context("cannot duplicate the interrupt")?;
-    let mut device = VirtioMmio::new(
-        disk,
-        session.memory.clone(),
-        session.state.clone(),
-        interrupt,
-    );
+    let mut device = VirtioMmio::of_session(disk, &session).context("the interrupt")?;
     serve(session, &mut device).context("session ended")
 }
 

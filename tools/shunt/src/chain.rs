@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! A request's buffers: a descriptor chain, in memory.
+//! A request's buffers: a descriptor chain, in memory; or those of a message that needs several.
 
 use std::fs::File;
 use std::io;
@@ -17,6 +17,7 @@ use crate::vectored;
 pub struct Chain<'m> {
     readable: Part<'m>,
     writable: Part<'m>,
+    buffers: usize,
 }
 
 /// Why a descriptor chain is no request.
@@ -39,16 +40,23 @@ pub enum BadChain {
 }
 
 impl<'m> Chain<'m> {
-    /// Finds the segments of a chain in memory.
+    /// Finds the segments of this many chains in memory.
     pub(crate) fn new(
         memory: &'m GuestMemoryMmap,
         readable: &[Segment],
         writable: &[Segment],
+        buffers: usize,
     ) -> Result<Self, BadChain> {
         Ok(Self {
             readable: Part::new(memory, readable)?,
             writable: Part::new(memory, writable)?,
+            buffers,
         })
+    }
+
+    /// How many of the driver's buffers it is.
+    pub fn buffers(&self) -> usize {
+        self.buffers
     }
 
     /// The part that the device reads.

@@ -2,6 +2,8 @@
 
 //! What a device is to this library: a register file, and perhaps some work of its own.
 
+use std::os::fd::BorrowedFd;
+
 use ioregion_wire::frame::{Command, Operation, Reply, Width};
 
 use crate::counters::{Counters, Origin};
@@ -24,6 +26,15 @@ pub trait Device {
     fn notified(&mut self, index: usize) {
         let _ = index;
     }
+
+    /// What becomes readable when the device has something to do that nobody asked it for.
+    fn input(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// [`input`](Self::input) has become readable, or there is more to read since. It need not be
+    /// read at once; nothing is said again before more has come.
+    fn input_ready(&mut self) {}
 
     /// Does a bounded part of the work that accesses and events left behind, and says whether
     /// there is more. Called after each of them until it answers false.

@@ -58,6 +58,7 @@ pub mod device;
 pub mod guest_area;
 pub mod ioregion;
 pub mod memory;
+pub mod offer;
 pub mod pci;
 mod ring;
 pub mod ring_channel;

@@ -76,8 +76,10 @@ impl From<BadChain> for RingError {
 pub(crate) struct Ring {
     ring: device::Ring<GuestArea>,
     memory: GuestMemoryMmap,
-    /// Room for those of one request.
+    /// Room for those of one message.
     segments: Vec<Segment>,
+    /// Buffers for the next message, whose segments are the first ones.
+    taken: Vec<device::Chain>,
 }
 
 /// What became of a [`Ring::turn`].
@@ -105,35 +107,35 @@ impl Ring {
             ring: device::Ring::resume(settings, areas, progress)?,
             memory: memory.clone(),
             segments: vec![Segment::default(); settings.size.into()],
+            taken: Vec::new(),
         })
     }
 
-    /// Hands up to `batch` requests to `handle`, which answers how many bytes of the writable
-    /// part it wrote. Each is complete before the next is looked at: that is what makes the
-    /// progress tell the truth after a crash.
-    pub(crate) fn turn(
+    /// Hands up to `batch` messages to `handle`, which answers how many bytes of the writable
+    /// part it wrote. `room` says, before each, how much room for writing the next one needs at least, and
+    /// `None` if there is none to come: it gets buffers until there is that much, at least one. Each is
+    /// complete before the next is looked at: that is what makes the progress tell the truth after
+    /// a crash. It does not if the crash comes while several buffers of a packed ring are given back:
+    /// the driver's descriptors behind the first one are gone then, and the queue needs a reset.
+    pub(crate) fn turn<D>(
         &mut self,
         registers: &QueueRegisters,
         batch: usize,
-        mut handle: impl FnMut(&Chain<'_>) -> Result<u32, RingError>,
+        device: &mut D,
+        room: impl Fn(&mut D) -> Option<u32>,
+        handle: impl Fn(&mut D, &Chain<'_>) -> Result<u32, RingError>,
     ) -> Result<Turn, RingError> {
         let mut turn = Turn::default();
         let mut done = 0;
         self.ring.disable_notifications();
-        loop {
+        while let Some(room) = room(device) {
             if done == batch {
                 turn.more = true;
                 break;
             }
-            let tables = GuestTables(&self.memory);
-            if let Some(taken) = self.ring.pop(&tables, &mut self.segments)? {
-                let (readable, rest) = self.segments.split_at(taken.readable);
-                let chain = Chain::new(&self.memory, readable, &rest[..taken.writable])?;
-                let length = handle(&chain)?;
-                let progress = self.ring.completing(&taken).to_word();
-                registers.progress.store(progress, Ordering::Release);
-                self.ring.complete(taken, length);
-                turn.interrupt |= self.ring.publish();
+            if self.take(room)? {
+                let length = handle(device, &self.chain()?)?;
+                turn.interrupt |= self.give_back(registers, length);
                 done += 1;
             } else if !self.ring.enable_notifications() {
                 break;
@@ -143,6 +145,47 @@ impl Ring {
         registers.progress.store(progress, Ordering::Release);
         Ok(turn)
     }
+
+    /// Takes buffers until there is this much room in them, at least one. Whether there is.
+    fn take(&mut self, room: u32) -> Result<bool, RingError> {
+        loop {
+            let has: u64 = self.taken.iter().map(|chain| u64::from(chain.room)).sum();
+            if !self.taken.is_empty() && has >= room.into() {
+                return Ok(true);
+            }
+            let used: usize = self.taken.iter().map(count).sum();
+            let tables = GuestTables(&self.memory);
+            match self.ring.pop(&tables, &mut self.segments[used..])? {
+                Some(chain) => self.taken.push(chain),
+                None => return Ok(false),
+            }
+        }
+    }
+
+    /// The buffers taken, as one. Only the first one can have something to read.
+    fn chain(&self) -> Result<Chain<'_>, BadChain> {
+        let used: usize = self.taken.iter().map(count).sum();
+        let readable = self.taken.first().map_or(0, |chain| chain.readable);
+        let (readable, writable) = self.segments[..used].split_at(readable);
+        Chain::new(&self.memory, readable, writable, self.taken.len())
+    }
+
+    /// Gives all buffers taken back at once, with `length` bytes written. Whether the driver wants
+    /// an interrupt.
+    fn give_back(&mut self, registers: &QueueRegisters, mut length: u32) -> bool {
+        let progress = self.ring.completing(&self.taken).to_word();
+        registers.progress.store(progress, Ordering::Release);
+        for chain in self.taken.drain(..) {
+            let written = length.min(chain.room);
+            self.ring.complete(chain, written);
+            length -= written;
+        }
+        self.ring.publish()
+    }
+}
+
+fn count(chain: &device::Chain) -> usize {
+    chain.readable + chain.writable
 }
 
 fn settings(

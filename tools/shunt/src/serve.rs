@@ -96,6 +96,10 @@ impl From<io::Error> for ServeError {
 /// See [`ServeError`]; each ends the session.
 pub fn serve(session: Session, device: &mut dyn Device) -> Result<(), ServeError> {
     let mut server = Server::new(session)?;
+    if let Some(input) = device.input() {
+        let events = EventSet::IN | EventSet::EDGE_TRIGGERED;
+        watch(&server.epoll, input.as_raw_fd(), events, Source::Input)?;
+    }
     let mut ready = [EpollEvent::default(); 16];
     loop {
         server.serve_rings(device)?;
@@ -108,6 +112,7 @@ pub fn serve(session: Session, device: &mut dyn Device) -> Result<(), ServeError
             match Source::from_token(event.data()) {
                 Source::Session if server.drain.take_request()? => {}
                 Source::Session => return Ok(()),
+                Source::Input => device.input_ready(),
                 Source::Event(index) => server.take_event(index, device)?,
                 Source::Channel(index) => server.serve_channel(index, device)?,
                 Source::Ring(index) if !event.event_set().contains(EventSet::IN) => {
@@ -123,6 +128,8 @@ pub fn serve(session: Session, device: &mut dyn Device) -> Result<(), ServeError
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     Session,
+    /// The device's own.
+    Input,
     Event(usize),
     Channel(usize),
     /// Readable: an access is there, and is served in turn.
@@ -133,6 +140,7 @@ impl Source {
     fn token(self) -> u64 {
         match self {
             Self::Session => 0,
+            Self::Input => 1 << 2,
             Self::Event(index) => 1 | (index as u64) << 2,
             Self::Channel(index) => 2 | (index as u64) << 2,
             Self::Ring(index) => 3 | (index as u64) << 2,
@@ -142,7 +150,8 @@ impl Source {
     fn from_token(token: u64) -> Self {
         let index = (token >> 2) as usize;
         match token & 3 {
-            0 => Self::Session,
+            0 if index == 0 => Self::Session,
+            0 => Self::Input,
             1 => Self::Event(index),
             2 => Self::Channel(index),
             _ => Self::Ring(index),
@@ -229,7 +238,7 @@ impl Server {
     fn count_wake_up(&self, source: Source) {
         let counters = self.state.counters();
         match source {
-            Source::Session => {}
+            Source::Session | Source::Input => {}
             Source::Event(_) => add(&counters.woken_by_event, 1),
             Source::Channel(_) | Source::Ring(_) => add(&counters.woken_by_access, 1),
         }

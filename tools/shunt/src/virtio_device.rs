@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
 //! What a virtio device is to its transport: an identity, a configuration, and the handling of
-//! one request at a time.
+//! one request at a time; or of one message for the driver.
+
+use std::os::fd::BorrowedFd;
 
 use virtio_spec::features::Features;
 
@@ -43,6 +45,25 @@ pub trait VirtioDevice {
     /// requests; the driver is then told.
     fn take_config_change(&mut self) -> bool {
         false
+    }
+
+    /// The driver has chosen these of the features offered. Told again to a device that resumes.
+    fn set_features(&mut self, features: Features) {
+        let _ = features;
+    }
+
+    /// What becomes readable when there may be messages for the driver, and the queue whose buffers
+    /// wait for them.
+    fn input(&self) -> Option<(BorrowedFd<'_>, usize)> {
+        None
+    }
+
+    /// How many writable bytes the next message for this queue needs, which is
+    /// [handled](Self::handle) with as many of the driver's buffers; `None` if there is no message. The
+    /// buffers of other queues are requests, one each, and need nothing.
+    fn room_needed(&mut self, queue: usize) -> Option<u32> {
+        let _ = queue;
+        Some(0)
     }
 
     /// Whether the device cannot go on before the driver has reset it (`DEVICE_NEEDS_RESET`). Asked

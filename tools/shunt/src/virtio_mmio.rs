@@ -11,6 +11,7 @@ mod published;
 mod registers;
 mod rules;
 
+use std::io;
 use std::sync::atomic::Ordering;
 
 use virtio_bindings::virtio_config::{
@@ -26,6 +27,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::counters::add;
 use crate::ring::{self, Ring, RingError};
+use crate::session::Session;
 use crate::state::{StatePage, MAX_QUEUES};
 use crate::virtio_device::{carry_out, VirtioDevice};
 
@@ -94,6 +96,17 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         transport
     }
 
+    /// The same, with the parts of a session.
+    ///
+    /// # Errors
+    ///
+    /// The interrupt's descriptor cannot be duplicated.
+    pub fn of_session(device: D, session: &Session) -> io::Result<Self> {
+        let interrupt = session.interrupt.try_clone()?;
+        let (memory, state) = (session.memory.clone(), session.state.clone());
+        Ok(Self::new(device, memory, state, interrupt))
+    }
+
     /// Takes over what another process left in the state page; nothing, if it is fresh.
     fn resume(&mut self) {
         let status = self.status();
@@ -106,6 +119,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         if status & VIRTIO_CONFIG_S_FEATURES_OK != 0 && !self.features_acceptable() {
             return self.demand_reset(&RingError::Features);
         }
+        self.device.set_features(self.features());
         if status & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
             self.kick_all();
             self.raise(VIRTIO_MMIO_INT_VRING | needs_reset_interrupt(status));
@@ -204,9 +218,13 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         let device = &mut self.device;
         let counters = self.state.counters();
         let registers = &self.state.registers().queues[index];
-        let turn = ring.turn(registers, BATCH, |chain| {
-            carry_out(device, index, chain, counters)
-        })?;
+        let turn = ring.turn(
+            registers,
+            BATCH,
+            device,
+            |device| device.room_needed(index),
+            |device, chain| carry_out(device, index, chain, counters),
+        )?;
         if turn.interrupt {
             self.raise(VIRTIO_MMIO_INT_VRING);
         }

@@ -213,9 +213,13 @@ impl<D: VirtioDevice> VirtioPci<D> {
         };
         let device = &mut self.device;
         let counters = &self.counters;
-        ring.turn(registers, batch, |chain| {
-            carry_out(device, index, chain, counters)
-        })
+        ring.turn(
+            registers,
+            batch,
+            device,
+            |device| device.room_needed(index),
+            |device, chain| carry_out(device, index, chain, counters),
+        )
     }
 
     /// `None` for a register that does not exist or cannot be read so.

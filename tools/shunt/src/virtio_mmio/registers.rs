@@ -5,6 +5,7 @@
 //! Registers are 4 bytes wide at multiples of 4; an access of another kind reads zero or does
 //! nothing, and is counted. The configuration space takes any access.
 
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use virtio_bindings::virtio_config::{
@@ -69,6 +70,16 @@ impl<D: VirtioDevice> Device for VirtioMmio<D> {
     fn notified(&mut self, queue: usize) {
         add(&self.state.counters().notify_eventfd, 1);
         self.kick(queue);
+    }
+
+    fn input(&self) -> Option<BorrowedFd<'_>> {
+        self.device.input().map(|(fd, _)| fd)
+    }
+
+    fn input_ready(&mut self) {
+        if let Some((_, queue)) = self.device.input() {
+            self.kick(queue);
+        }
     }
 
     fn work(&mut self) -> bool {
@@ -236,6 +247,9 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             new &= !VIRTIO_CONFIG_S_DRIVER_OK;
         }
         self.publish(VIRTIO_MMIO_STATUS, new);
+        if new & !old & VIRTIO_CONFIG_S_FEATURES_OK != 0 {
+            self.device.set_features(self.features());
+        }
         if new & !old & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
             self.kick_all();
         }

@@ -181,6 +181,9 @@ impl<D: VirtioDevice> VirtioPci<D> {
             new &= !VIRTIO_CONFIG_S_DRIVER_OK;
         }
         self.common.status = new;
+        if new & !old & VIRTIO_CONFIG_S_FEATURES_OK != 0 {
+            self.device.set_features(self.features());
+        }
         if new & !old & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
             self.kick_all();
         }
