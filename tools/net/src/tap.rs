@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! A tap interface of the host's (Documentation/networking/tuntap.rst of Linux), with virtio-net's header
+//! before each packet.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use virtio_spec::features::Features;
+use virtio_spec::net::feature;
+
+use crate::{Wire, HEADER};
+
+const DEVICE: &str = "/dev/net/tun";
+
+/// What a tap may leave to the driver, and the driver's feature for it.
+const OFFLOADS: [(Features, libc::c_uint); 3] = [
+    (feature::GUEST_CSUM, libc::TUN_F_CSUM),
+    (feature::GUEST_TSO4, libc::TUN_F_TSO4),
+    (feature::GUEST_TSO6, libc::TUN_F_TSO6),
+];
+
+/// The other end of a tap interface: what it sends is read, what is written it receives.
+#[derive(Debug)]
+pub struct Tap(File);
+
+impl Tap {
+    /// Attaches to the interface of this name, which is made if there is none and we may.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`: the name is too long; those of `open(2)`; and `PermissionDenied`: it is another
+    /// user's.
+    pub fn open(name: &str) -> io::Result<Self> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(DEVICE)?;
+        let mut request = request(name)?;
+        let mut header = HEADER as libc::c_int;
+        // SAFETY: Both take a pointer to what they are given here, for the time of the call.
+        unsafe {
+            ioctl(&file, libc::TUNSETIFF, &raw mut request as usize)?;
+            ioctl(&file, libc::TUNSETVNETHDRSZ, &raw mut header as usize)?;
+        }
+        Ok(Self(file))
+    }
+}
+
+impl Wire for Tap {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    fn set_offloads(&self, features: Features) -> io::Result<()> {
+        let chosen = OFFLOADS
+            .iter()
+            .filter(|(feature, _)| features.has(*feature));
+        let flags = chosen.fold(0, |all, (_, flag)| all | flag);
+        // SAFETY: It takes no pointer.
+        unsafe { ioctl(&self.0, libc::TUNSETOFFLOAD, flags as usize) }
+    }
+}
+
+fn request(name: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: It is made of integers and arrays of them; zeroes are a valid one.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays zero.
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (place, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *place = byte as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags =
+        (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
+    Ok(request)
+}
+
+/// # Safety
+///
+/// The argument is what the request takes.
+unsafe fn ioctl(file: &File, request: libc::Ioctl, argument: usize) -> io::Result<()> {
+    // SAFETY: By the caller's promise; the descriptor is open.
+    match unsafe { libc::ioctl(file.as_raw_fd(), request, argument) } {
+        0.. => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
