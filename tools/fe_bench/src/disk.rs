@@ -57,11 +57,11 @@ impl Disk {
     /// Does it so often, or as often as whole batches are.
     pub(crate) fn work(&mut self, work: Work, operations: u64) -> Result<()> {
         match work {
-            Work::ReadOne => (0..operations).try_for_each(|number| self.read(number)),
             Work::ReadMany => (0..operations)
                 .step_by(DEPTH)
                 .try_for_each(|first| self.read_many(first)),
             Work::WriteFlush => (0..operations).try_for_each(|number| self.write(number)),
+            _ => (0..operations).try_for_each(|number| self.read(number)),
         }
     }
 

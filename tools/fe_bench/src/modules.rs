@@ -7,19 +7,26 @@ use std::fs::{self, File};
 
 use anyhow::{Context, Result};
 use fe_bench::line::Line;
-use fe_bench::plan::Driver;
+use fe_bench::plan::{Driver, Kind, Machine};
 use fe_tests::plan::Bus;
 use rustix::fs::OFlags;
 use rustix::system::{delete_module, finit_module};
 
 const DIRECTORY: &str = "/lib/modules";
 
-/// Those of a driver of disks, each after those it needs.
-fn names(driver: Driver, bus: Bus) -> &'static [&'static str] {
-    match (driver, bus) {
-        (Driver::Rust, _) => &["virtio_fe"],
-        (Driver::C, Bus::Mmio) => &["c_virtio", "c_virtio_mmio", "c_virtio_blk"],
-        (Driver::C, _) => &["c_virtio", "c_virtio_pci", "c_virtio_blk"],
+/// Those of a driver, each after those it needs.
+fn names(driver: Driver, machine: &Machine) -> &'static [&'static str] {
+    match (driver, machine.kind, machine.bus) {
+        (Driver::Rust, ..) => &["virtio_fe"],
+        (Driver::C, Kind::Disk, Bus::Mmio) => &["c_virtio", "c_virtio_mmio", "c_virtio_blk"],
+        (Driver::C, Kind::Disk, _) => &["c_virtio", "c_virtio_pci", "c_virtio_blk"],
+        (Driver::C, Kind::Wire, _) => &[
+            "failover",
+            "net_failover",
+            "c_virtio",
+            "c_virtio_pci",
+            "c_virtio_net",
+        ],
     }
 }
 
@@ -31,8 +38,8 @@ pub(crate) struct Modules {
 
 impl Modules {
     /// Loads them.
-    pub(crate) fn load(driver: Driver, bus: Bus) -> Result<Self> {
-        let names = names(driver, bus);
+    pub(crate) fn load(driver: Driver, machine: &Machine) -> Result<Self> {
+        let names = names(driver, machine);
         for name in names {
             let path = format!("{DIRECTORY}/{name}.ko");
             let file = File::open(&path).with_context(|| path.clone())?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! The machines of the bench: one device each, which first the kernel's own driver has, then ours.
+//! The machines of the bench. A disk is first the kernel's own driver's and then ours; of a wire, each
+//! driver has an end, the kernel's the first one.
 
 use fe_tests::plan::Bus;
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ impl Driver {
     }
 }
 
-/// What a disk does.
+/// What a device does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// Reads of 4 KiB past the page cache, one at a time.
@@ -37,6 +38,12 @@ pub enum Work {
     ReadMany,
     /// Writes of 4 KiB past the page cache, each followed by a flush.
     WriteFlush,
+    /// Sends of 18 bytes by UDP.
+    Send,
+    /// Receives of 1400 bytes by UDP, 32 of which are sent at a time.
+    Receive,
+    /// Sends of 64 bytes by UDP, each of which comes back.
+    RoundTrip,
 }
 
 impl Work {
@@ -46,6 +53,9 @@ impl Work {
             Self::ReadOne => "read-qd1",
             Self::ReadMany => "read-qd32",
             Self::WriteFlush => "write-flush",
+            Self::Send => "tx18",
+            Self::Receive => "rx1400",
+            Self::RoundTrip => "rr64",
         }
     }
 }
@@ -59,10 +69,31 @@ pub struct Machine {
     pub bus: Bus,
     /// Properties of QEMU's device.
     pub properties: &'static str,
-    /// What follows the work in names of cases.
+    /// What is not of bus and format there; names of cases have it at their end.
     pub suffix: &'static str,
-    /// What its disk does.
+    /// What its device is.
+    pub kind: Kind,
+    /// What that does.
     pub works: &'static [Work],
+}
+
+/// What there is to be driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A disk.
+    Disk,
+    /// Two network devices with a wire between them.
+    Wire,
+}
+
+impl Kind {
+    /// The suite of its cases.
+    pub fn suite(self) -> &'static str {
+        match self {
+            Self::Disk => "fe-blk",
+            Self::Wire => "fe-net",
+        }
+    }
 }
 
 impl Machine {
@@ -70,11 +101,15 @@ impl Machine {
     pub fn case(&self, driver: Driver, work: &str) -> String {
         let (driver, suffix) = (driver.name(), self.suffix);
         let name = self.name.strip_suffix(suffix).unwrap_or(self.name);
-        format!("{driver}-{name}-{work}{suffix}")
+        match self.kind {
+            Kind::Disk => format!("{driver}-{name}-{work}{suffix}"),
+            Kind::Wire => format!("{driver}-{name}-{work}"),
+        }
     }
 }
 
-const ALL: &[Work] = &[Work::ReadOne, Work::ReadMany, Work::WriteFlush];
+const OF_DISKS: &[Work] = &[Work::ReadOne, Work::ReadMany, Work::WriteFlush];
+const OF_WIRES: &[Work] = &[Work::Send, Work::Receive, Work::RoundTrip];
 
 const fn machine(name: &'static str, bus: Bus, properties: &'static str) -> Machine {
     Machine {
@@ -82,7 +117,17 @@ const fn machine(name: &'static str, bus: Bus, properties: &'static str) -> Mach
         bus,
         properties,
         suffix: "",
-        works: ALL,
+        kind: Kind::Disk,
+        works: OF_DISKS,
+    }
+}
+
+const fn wire(name: &'static str, bus: Bus, properties: &'static str) -> Machine {
+    Machine {
+        suffix: "-wire",
+        kind: Kind::Wire,
+        works: OF_WIRES,
+        ..machine(name, bus, properties)
     }
 }
 
@@ -108,6 +153,8 @@ pub const MACHINES: &[Machine] = &[
         "pci-packed-viommu",
         "packed=on,disable-legacy=on,iommu_platform=on",
     ),
+    wire("pci-split-wire", Bus::Pci, "packed=off,disable-legacy=on"),
+    wire("pci-packed-wire", Bus::Pci, "packed=on,disable-legacy=on"),
 ];
 
 /// The machine of this name.

@@ -9,8 +9,6 @@
 mod cases;
 mod disk;
 mod driver;
-mod network;
-mod program;
 
 use std::io::Write;
 use std::path::PathBuf;

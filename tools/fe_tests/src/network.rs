@@ -6,5 +6,6 @@ mod end;
 mod namespace;
 mod traffic;
 
-pub(crate) use end::{Device, End};
-pub(crate) use traffic::{exchange, stream};
+pub use end::{Counters, Device, End};
+pub use namespace::Namespace;
+pub use traffic::{exchange, stream};

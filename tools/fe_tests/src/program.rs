@@ -11,7 +11,7 @@ use anyhow::{ensure, Context, Result};
 /// # Errors
 ///
 /// It cannot be started, or says that it failed.
-pub(crate) fn run(command: &mut Command) -> Result<String> {
+pub fn run(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("{command:?}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);

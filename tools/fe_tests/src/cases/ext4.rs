@@ -14,7 +14,7 @@ use fastrand::Rng;
 use fe_tests::{content, plan, serial};
 use rustix::mount::{mount, unmount, MountFlags, UnmountFlags};
 
-use crate::program::run as program;
+use fe_tests::program::run as program;
 
 const WRITERS: u64 = 4;
 

@@ -11,7 +11,7 @@ use fe_tests::plan;
 use fe_tests::serial;
 
 use super::open;
-use crate::program::run;
+use fe_tests::program::run;
 
 /// Requests that are under way at a time.
 const DEPTHS: &[u32] = &[1, 8, 32];

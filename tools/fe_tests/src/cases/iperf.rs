@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::wire::{ends, may_be_busy, Numbered};
 use crate::driver::tell;
-use crate::network::End;
+use fe_tests::network::End;
 
 const IPERF: &str = "/bin/iperf3";
 

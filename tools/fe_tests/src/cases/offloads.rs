@@ -5,7 +5,7 @@
 use anyhow::{ensure, Context, Result};
 
 use super::wire::{ends, may_be_busy, Numbered};
-use crate::network::{exchange, stream, End};
+use fe_tests::network::{exchange, stream, End};
 
 const ETHTOOL: &str = "/bin/ethtool";
 const STREAM: usize = 1 << 19;

@@ -14,7 +14,7 @@ use fe_tests::wire::mac;
 use super::wire::{ends, Numbered};
 use super::{open, stress, Skip};
 use crate::driver::{tell, Module, Observation};
-use crate::network::{stream, Device};
+use fe_tests::network::{stream, Device};
 
 /// Which part of falling asleep is left out: the last one, so that nobody has to wake us. Devices
 /// are in their lowest state then.

@@ -11,7 +11,7 @@ use fe_tests::wire::{mac, Carrier, Wire};
 
 use super::Skip;
 use crate::driver::{self, Observation};
-use crate::network::{exchange, stream, Device, End};
+use fe_tests::network::{exchange, stream, Device, End};
 
 /// Bytes of a stream, and of one that is under way for a while.
 const STREAM: usize = 1 << 19;

@@ -18,12 +18,16 @@ use crate::program;
 const DEVICES: &str = "/sys/class/net";
 
 /// A network device, found by its MAC address, and not yet in a namespace.
-pub(crate) struct Device {
-    pub(crate) name: String,
+pub struct Device {
+    /// Its name.
+    pub name: String,
 }
 
 impl Device {
-    pub(crate) fn find(mac: &str) -> Result<Self> {
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn find(mac: &str) -> Result<Self> {
         for entry in fs::read_dir(DEVICES)? {
             let entry = entry?;
             let address = fs::read_to_string(entry.path().join("address"))?;
@@ -36,7 +40,7 @@ impl Device {
     }
 
     /// Its bus device, whose name `/proc/interrupts` has.
-    pub(crate) fn parent(&self) -> Result<String> {
+    pub fn parent(&self) -> Result<String> {
         let path = Path::new(DEVICES).join(&self.name).join("device");
         let path = path.canonicalize().context("its device")?;
         let name = path.file_name().context("a device without a name")?;
@@ -44,7 +48,7 @@ impl Device {
     }
 
     /// Its driver.
-    pub(crate) fn driver(&self) -> Result<String> {
+    pub fn driver(&self) -> Result<String> {
         let path = Path::new(DEVICES).join(&self.name).join("device/driver");
         let link = fs::read_link(path).context("its driver")?;
         let name = link.file_name().context("a driver without a name")?;
@@ -52,7 +56,7 @@ impl Device {
     }
 
     /// A file of its directory in sysfs, as a number.
-    pub(crate) fn number(&self, name: &str) -> Result<u64> {
+    pub fn number(&self, name: &str) -> Result<u64> {
         let path = Path::new(DEVICES).join(&self.name).join(name);
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         u64::from_str(text.trim()).with_context(|| format!("{name} is {text:?}"))
@@ -60,15 +64,17 @@ impl Device {
 }
 
 /// An end of a wire.
-pub(crate) struct End {
-    pub(crate) namespace: Namespace,
-    pub(crate) address: Ipv4Addr,
+pub struct End {
+    /// Where it is.
+    pub namespace: Namespace,
+    /// Its address there, of a network of 256.
+    pub address: Ipv4Addr,
     name: String,
 }
 
 impl End {
     /// Puts the device into a namespace, and sets it up. When this is dropped, it is back.
-    pub(crate) fn new(mac: &str, address: Ipv4Addr) -> Result<Self> {
+    pub fn new(mac: &str, address: Ipv4Addr) -> Result<Self> {
         let name = Device::find(mac)?.name;
         let namespace = Namespace::new()?;
         ip(&format!("link set {name} netns {}", namespace.id()))?;
@@ -89,24 +95,24 @@ impl End {
     }
 
     /// `words`, the name of the device, and `rest`.
-    pub(crate) fn ip_with(&self, words: &str, rest: &str) -> Result<()> {
+    pub fn ip_with(&self, words: &str, rest: &str) -> Result<()> {
         self.namespace.ip(&format!("{words} {} {rest}", self.name))
     }
 
     /// Its name, for programs that are told it.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Runs a program in the namespace; what it wrote.
-    pub(crate) fn program(&self, name: &str, words: &str) -> Result<String> {
+    pub fn program(&self, name: &str, words: &str) -> Result<String> {
         let mut command = Command::new(name);
         command.args(words.split_whitespace());
         self.namespace.run(move || program::run(&mut command))
     }
 
     /// Tells it the MAC address of another end for good, so that it does not ask for it.
-    pub(crate) fn knows(&self, other: &End, mac: &str) -> Result<()> {
+    pub fn knows(&self, other: &End, mac: &str) -> Result<()> {
         self.run(
             "arp",
             format!("-i {} -s {} {mac}", self.name, other.address),
@@ -115,12 +121,12 @@ impl End {
     }
 
     /// Runs one of busybox's programs in the namespace.
-    pub(crate) fn run(&self, program: &'static str, words: String) -> Result<String> {
+    pub fn run(&self, program: &'static str, words: String) -> Result<String> {
         self.namespace.run(move || run(program, &words))
     }
 
     /// What the device counted: received packets and bytes, and sent ones; and errors of any kind.
-    pub(crate) fn counters(&self) -> Result<Counters> {
+    pub fn counters(&self) -> Result<Counters> {
         let name = self.name.clone();
         let table = self
             .namespace
@@ -142,7 +148,7 @@ impl End {
     }
 
     /// What the protocols of the namespace have counted, by names as `UdpInErrors`.
-    pub(crate) fn protocols(&self) -> Result<BTreeMap<String, u64>> {
+    pub fn protocols(&self) -> Result<BTreeMap<String, u64>> {
         let read = || fs::read_to_string("/proc/thread-self/net/snmp").context("snmp");
         let table = self.namespace.run(read)?;
         let lines: Vec<&str> = table.lines().collect();
@@ -169,13 +175,13 @@ impl Drop for End {
 
 /// What a device counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Counters {
+pub struct Counters {
     /// Packets, and their bytes.
-    pub(crate) received: [u64; 2],
+    pub received: [u64; 2],
     /// Packets, and their bytes.
-    pub(crate) sent: [u64; 2],
+    pub sent: [u64; 2],
     /// Errors and drops.
-    pub(crate) wrong: u64,
+    pub wrong: u64,
 }
 
 impl Sub for Counters {

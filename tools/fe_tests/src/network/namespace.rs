@@ -19,13 +19,14 @@ const BUSYBOX: &str = "/bin/busybox";
 const HOLD: &str = "echo; exec /bin/busybox cat >/dev/null";
 
 /// A network namespace, which is there until this is dropped.
-pub(crate) struct Namespace {
+pub struct Namespace {
     /// Lives in it until its standard input ends.
     holder: Child,
 }
 
 impl Namespace {
-    pub(crate) fn new() -> Result<Self> {
+    /// A new one.
+    pub fn new() -> Result<Self> {
         let mut holder = Command::new(BUSYBOX)
             .args(["unshare", "-n", "sh", "-c", HOLD])
             .stdin(Stdio::piped())
@@ -38,12 +39,12 @@ impl Namespace {
     }
 
     /// A process in it, by which the kernel knows it.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.holder.id()
     }
 
     /// Begins something in it.
-    pub(crate) fn spawn<R: Send + 'static>(
+    pub fn spawn<R: Send + 'static>(
         &self,
         task: impl FnOnce() -> Result<R> + Send + 'static,
     ) -> Result<JoinHandle<Result<R>>> {
@@ -57,7 +58,7 @@ impl Namespace {
     }
 
     /// Does something in it.
-    pub(crate) fn run<R: Send + 'static>(
+    pub fn run<R: Send + 'static>(
         &self,
         task: impl FnOnce() -> Result<R> + Send + 'static,
     ) -> Result<R> {
@@ -65,7 +66,7 @@ impl Namespace {
     }
 
     /// Runs busybox's `ip` in it.
-    pub(crate) fn ip(&self, words: &str) -> Result<()> {
+    pub fn ip(&self, words: &str) -> Result<()> {
         let words = words.to_owned();
         self.run(move || ip(&words))
     }
@@ -79,7 +80,7 @@ impl Drop for Namespace {
 }
 
 /// The result of a thread, a panic of which is ours.
-pub(crate) fn join<R>(thread: JoinHandle<Result<R>>) -> Result<R> {
+pub(super) fn join<R>(thread: JoinHandle<Result<R>>) -> Result<R> {
     match thread.join() {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic),
@@ -87,12 +88,12 @@ pub(crate) fn join<R>(thread: JoinHandle<Result<R>>) -> Result<R> {
 }
 
 /// Runs busybox's `ip`.
-pub(crate) fn ip(words: &str) -> Result<()> {
+pub(super) fn ip(words: &str) -> Result<()> {
     run("ip", words).map(drop)
 }
 
 /// Runs one of busybox's programs; what it says.
-pub(crate) fn run(program: &str, words: &str) -> Result<String> {
+pub(super) fn run(program: &str, words: &str) -> Result<String> {
     let mut busybox = Command::new(BUSYBOX);
     program::run(busybox.arg(program).args(words.split_whitespace()))
 }

@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const PIECE: usize = 60_000;
 
 /// Sends so many bytes over a TCP connection.
-pub(crate) fn stream(from: &End, to: &End, bytes: usize) -> Result<()> {
+pub fn stream(from: &End, to: &End, bytes: usize) -> Result<()> {
     let address = to.address;
     let listener = to
         .namespace
@@ -73,7 +73,7 @@ fn receive(listener: &TcpListener, bytes: usize) -> Result<()> {
 }
 
 /// Sends so many datagrams of random sizes, up to `largest` bytes, and has each sent back.
-pub(crate) fn exchange(from: &End, to: &End, datagrams: u32, largest: usize) -> Result<()> {
+pub fn exchange(from: &End, to: &End, datagrams: u32, largest: usize) -> Result<()> {
     let address = to.address;
     let socket = to
         .namespace

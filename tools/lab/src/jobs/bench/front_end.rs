@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! The suite `fe-blk`: what virtio_fe.ko and the kernel's own drivers do for a request, in
-//! instructions and accesses, counted by address with a plugin of QEMU's. See `tools/fe_bench`.
+//! The suites `fe-blk` and `fe-net`: what virtio_fe.ko and the kernel's own drivers do for a request
+//! or a packet, in instructions and accesses, counted by address with a plugin of QEMU's. See `tools/fe_bench`.
 
 use std::fs;
 use std::ops::Range;
@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use fe_bench::line::Line;
-use fe_bench::plan::{Machine as Plan, MACHINES};
+use fe_bench::plan::{Kind, Machine as Plan, MACHINES};
 use fe_tests::plan::Bus;
+use fe_tests::wire;
 use l1::job::Job;
 
 use super::super::virtio_fe::bus;
@@ -125,19 +126,41 @@ fn hardware(plan: &Plan) -> Hardware {
         Bus::Pci | Bus::Mmio => bus::arguments(plan.bus),
     };
     let mut arguments: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-    let device = match plan.bus {
-        Bus::Pci | Bus::PciWithIommu => "virtio-blk-pci",
-        Bus::Mmio => "virtio-blk-device",
-    };
-    let drive = "driver=null-co,read-zeroes=on,size=1G,if=none,id=disk".to_owned();
-    let device = format!("{device},drive=disk,num-queues=1,{}", plan.properties);
-    arguments.extend(["-drive".to_owned(), drive, "-device".to_owned(), device]);
+    arguments.extend(match plan.kind {
+        Kind::Disk => disk(plan),
+        Kind::Wire => wire(plan),
+    });
     Hardware {
         machine: bus::machine(plan.bus),
         before: vec![],
         arguments,
         cmdline: format!("{NOTHING_BUILT_IN} {}", bus::words(plan.bus)),
     }
+}
+
+fn disk(plan: &Plan) -> Vec<String> {
+    let device = match plan.bus {
+        Bus::Pci | Bus::PciWithIommu => "virtio-blk-pci",
+        Bus::Mmio => "virtio-blk-device",
+    };
+    let drive = "driver=null-co,read-zeroes=on,size=1G,if=none,id=disk".to_owned();
+    let device = format!("{device},drive=disk,num-queues=1,{}", plan.properties);
+    vec!["-drive".to_owned(), drive, "-device".to_owned(), device]
+}
+
+/// Devices that look for packets when it is time for that, by L1's clock, and not when a thread of
+/// QEMU's gets round to it.
+fn wire(plan: &Plan) -> Vec<String> {
+    let mut arguments = Vec::new();
+    for end in 0..2 {
+        let (mac, properties) = (wire::mac(0, end), plan.properties);
+        let backend = format!("hubport,id=end{end},hubid=0");
+        let device = format!(
+            "virtio-net-pci,romfile=,netdev=end{end},mac={mac},tx=timer,ioeventfd=off,{properties}"
+        );
+        arguments.extend(["-netdev".to_owned(), backend, "-device".to_owned(), device]);
+    }
+    arguments
 }
 
 /// The rows of a machine. Its counts are in the order of its work.
@@ -156,7 +179,11 @@ fn rows(plan: &Plan, outcome: &Outcome, counts: &[Count], symbols: &Symbols) -> 
                 let case = plan.case(driver, &work);
                 let code = code.iter().filter(|(of, _)| *of == driver);
                 let code: Vec<_> = code.map(|(_, place)| place.clone()).collect();
-                rows.extend(of_work(&case, count, operations, &code, symbols));
+                let metrics = of_work(&case, count, operations, &code, symbols);
+                rows.extend(metrics.map(|row| Row {
+                    suite: plan.kind.suite().to_owned(),
+                    ..row
+                }));
             }
         }
     }
