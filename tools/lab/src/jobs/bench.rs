@@ -8,6 +8,7 @@ mod counts;
 mod front_end;
 mod load;
 mod ring;
+mod shares;
 mod symbols;
 
 use std::time::Duration;

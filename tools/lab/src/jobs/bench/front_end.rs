@@ -18,6 +18,7 @@ use l1::job::Job;
 
 use super::super::virtio_fe::bus;
 use super::counts::Count;
+use super::shares;
 use super::symbols::Symbols;
 use super::{Lab, Row};
 use crate::boot::{boot, Outcome};
@@ -64,6 +65,7 @@ pub(super) fn measure(lab: &Lab, only: Option<&str>) -> Result<(Vec<Row>, Vec<St
         rows.extend(more);
         failures.extend(broken);
     }
+    failures.extend(shares::exceeded(&rows));
     Ok((rows, failures))
 }
 
