@@ -13,6 +13,7 @@ mod offloads;
 mod recover;
 mod reload;
 mod request;
+mod rogue;
 mod root;
 mod sleep;
 mod stress;
@@ -20,6 +21,7 @@ mod what;
 mod wire;
 
 use std::fmt;
+use std::time::Duration;
 
 use anyhow::Result;
 use fe_tests::plan::{self, Kind, Machine};
@@ -94,8 +96,8 @@ const OF_A_WORK_WIRE: &[(&str, wire::OfWire)] = &[
     ("offloads", offloads::run),
 ];
 
-/// The tests of a machine.
-pub(crate) fn of(machine: &'static Machine) -> Vec<Test> {
+/// The tests of a machine, on which devices that lie do so for the time of the `attack`.
+pub(crate) fn of(machine: &'static Machine, attack: Duration) -> Vec<Test> {
     let mut tests = match (machine.has_other_drivers, machine.root()) {
         (true, _) => vec![test("coexist".to_owned(), coexist::run)],
         (false, None) => vec![test("load".to_owned(), |_, module| module.load())],
@@ -124,6 +126,9 @@ pub(crate) fn of(machine: &'static Machine) -> Vec<Test> {
             let name = format!("{}.{name}", wire.name);
             tests.push(test(name, move |_, _| run((number, wire))));
         }
+    }
+    if !machine.rogues.is_empty() {
+        tests.push(test("rogues".to_owned(), move |_, _| rogue::run(attack)));
     }
     if machine.sleeps {
         tests.push(test("sleep".to_owned(), sleep::run));

@@ -7,12 +7,14 @@
 #![forbid(unsafe_code)]
 
 mod cases;
+mod console;
 mod disk;
 mod driver;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -31,6 +33,9 @@ struct Options {
     /// The module file
     #[arg(long)]
     module: PathBuf,
+    /// Seconds for which devices that lie do so
+    #[arg(long, default_value_t = 10)]
+    attack_seconds: u64,
 }
 
 fn main() -> ExitCode {
@@ -48,7 +53,7 @@ fn main() -> ExitCode {
 fn work(options: &Options) -> Result<bool> {
     let machine = plan::machine(&options.machine).context("there is no such machine")?;
     let module = Module::new(&options.module, machine.parameters);
-    let tests = cases::of(machine);
+    let tests = cases::of(machine, Duration::from_secs(options.attack_seconds));
     println!("KTAP version 1");
     println!("1..{}", tests.len());
     let mut passed = true;

@@ -7,5 +7,5 @@ mod namespace;
 mod traffic;
 
 pub use end::{Counters, Device, End};
-pub use namespace::Namespace;
+pub use namespace::{ip, Namespace};
 pub use traffic::{exchange, stream};

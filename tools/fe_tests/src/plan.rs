@@ -47,6 +47,17 @@ pub struct Disk {
     pub interrupts: usize,
 }
 
+/// A device that lies, of a process of its own.
+#[derive(Debug)]
+pub struct Rogue {
+    /// Its name.
+    pub name: &'static str,
+    /// It is a disk, else a network device.
+    pub is_disk: bool,
+    /// It offers packed virtqueues.
+    pub is_packed: bool,
+}
+
 /// One machine.
 #[derive(Debug)]
 pub struct Machine {
@@ -62,6 +73,8 @@ pub struct Machine {
     pub has_other_drivers: bool,
     /// It sleeps in the middle of its work.
     pub sleeps: bool,
+    /// Its devices that lie.
+    pub rogues: &'static [Rogue],
     /// Its disks.
     pub disks: &'static [Disk],
     /// Its wires.
@@ -171,6 +184,14 @@ const MMIO_DISKS: &[Disk] = &[
     read_only(disk("mmio-read-only", "packed=on", 1)),
 ];
 
+const fn rogue(name: &'static str, is_disk: bool, is_packed: bool) -> Rogue {
+    Rogue {
+        name,
+        is_disk,
+        is_packed,
+    }
+}
+
 const fn wire(name: &'static str, properties: &'static str, interrupts: usize) -> Wire {
     Wire {
         name,
@@ -231,6 +252,7 @@ const MACHINES: &[Machine] = &[
         parameters: "",
         has_other_drivers: false,
         sleeps: true,
+        rogues: &[],
         disks: PCI_DISKS,
         wires: &[],
     },
@@ -241,6 +263,7 @@ const MACHINES: &[Machine] = &[
         parameters: "packed=0",
         has_other_drivers: false,
         sleeps: false,
+        rogues: &[],
         disks: &[
             disk("split", "packed=on", 2),
             disk("split-pin", "vectors=0", 1),
@@ -254,6 +277,7 @@ const MACHINES: &[Machine] = &[
         parameters: "",
         has_other_drivers: false,
         sleeps: true,
+        rogues: &[],
         disks: IOMMU_DISKS,
         wires: &[],
     },
@@ -264,6 +288,7 @@ const MACHINES: &[Machine] = &[
         parameters: "",
         has_other_drivers: false,
         sleeps: true,
+        rogues: &[],
         disks: MMIO_DISKS,
         wires: &[],
     },
@@ -274,6 +299,7 @@ const MACHINES: &[Machine] = &[
         parameters: "timeout=1",
         has_other_drivers: false,
         sleeps: false,
+        rogues: &[],
         disks: &[
             slow(disk("slow-split", "packed=off", PER_QUEUE)),
             slow(disk("slow-packed", "packed=on", PER_QUEUE)),
@@ -287,10 +313,33 @@ const MACHINES: &[Machine] = &[
         parameters: "timeout=1",
         has_other_drivers: false,
         sleeps: false,
+        rogues: &[],
         disks: &[
             loose(disk("gone-split", "packed=off", PER_QUEUE)),
             loose(disk("gone-packed", "packed=on", PER_QUEUE)),
         ],
+        wires: &[],
+    },
+    Machine {
+        name: "rogue-split",
+        bus: Bus::Pci,
+        cpus: 2,
+        parameters: "timeout=1",
+        has_other_drivers: false,
+        sleeps: false,
+        rogues: &[rogue("disk", true, false), rogue("noise", false, false)],
+        disks: &[],
+        wires: &[],
+    },
+    Machine {
+        name: "rogue-packed",
+        bus: Bus::Pci,
+        cpus: 2,
+        parameters: "timeout=1",
+        has_other_drivers: false,
+        sleeps: false,
+        rogues: &[rogue("disk", true, true), rogue("noise", false, true)],
+        disks: &[],
         wires: &[],
     },
     Machine {
@@ -300,6 +349,7 @@ const MACHINES: &[Machine] = &[
         parameters: "",
         has_other_drivers: true,
         sleeps: false,
+        rogues: &[],
         disks: &[disk("mine", "packed=on", PER_QUEUE)],
         wires: &[],
     },
@@ -310,6 +360,7 @@ const MACHINES: &[Machine] = &[
         parameters: "",
         has_other_drivers: false,
         sleeps: true,
+        rogues: &[],
         disks: &[],
         wires: PCI_WIRES,
     },
@@ -320,6 +371,7 @@ const MACHINES: &[Machine] = &[
         parameters: "",
         has_other_drivers: false,
         sleeps: true,
+        rogues: &[],
         disks: &[],
         wires: &[
             wire("mmio-split", "packed=off", 1),
@@ -334,6 +386,7 @@ const MACHINES: &[Machine] = &[
         parameters: "",
         has_other_drivers: false,
         sleeps: false,
+        rogues: &[],
         disks: &[],
         wires: &[
             wire(
@@ -355,6 +408,7 @@ const MACHINES: &[Machine] = &[
         parameters: "",
         has_other_drivers: false,
         sleeps: false,
+        rogues: &[],
         disks: &[],
         wires: BRIDGED,
     },

@@ -19,6 +19,7 @@ const PACKAGES: &[&str] = &[
     "l1",
     "shunt-vmm",
     "shunt-blk",
+    "shunt-rogue",
     "selftests",
     "hostile",
     "fe_tests",

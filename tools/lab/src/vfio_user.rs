@@ -10,4 +10,4 @@ pub(crate) use server::Server;
 
 /// The server's socket, in the directory in which both run: a path from the root may be too long
 /// for a socket.
-const SOCKET: &str = "disk.sock";
+pub(crate) const SOCKET: &str = "disk.sock";

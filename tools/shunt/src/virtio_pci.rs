@@ -11,7 +11,7 @@
 
 mod common_config;
 mod config_space;
-mod layout;
+pub mod layout;
 mod msix;
 mod remote;
 

@@ -2,23 +2,21 @@
 
 //! The device goes in the middle of its work, and comes back.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{bail, ensure, Result};
 use fe_tests::content::{FIRST, READ_ONLY};
 use fe_tests::plan;
 
 use super::open;
+use crate::console::quietly;
 use crate::disk::Disk;
 use crate::driver::{tell, DRIVER};
 
 const READERS: u64 = 4;
-
-/// What the kernel says of I/O that fails, as it does here, is not worth a failed boot.
-const PRINTK: &str = "/proc/sys/kernel/printk";
 
 /// Where a PCI device's command register is in its configuration space.
 const COMMAND: u64 = 4;
@@ -76,26 +74,24 @@ impl Device {
         lose: impl FnOnce(&Disk) -> Result<()>,
     ) -> Result<()> {
         let disk = open(plan)?;
-        let before = fs::read_to_string(PRINTK).context(PRINTK)?;
-        tell(PRINTK, "3")?;
-        let result = thread::scope(|scope| {
-            let readers: Vec<_> = (0..READERS)
-                .map(|number| {
-                    let disk = &disk;
-                    scope.spawn(move || read_until_error(disk, READ_ONLY.start + 64 * number))
-                })
-                .collect();
-            let lost = lose(&disk);
-            for reader in readers {
-                match reader.join() {
-                    Ok(result) => result?,
-                    Err(panic) => std::panic::resume_unwind(panic),
+        quietly(|| {
+            thread::scope(|scope| {
+                let readers: Vec<_> = (0..READERS)
+                    .map(|number| {
+                        let disk = &disk;
+                        scope.spawn(move || read_until_error(disk, READ_ONLY.start + 64 * number))
+                    })
+                    .collect();
+                let lost = lose(&disk);
+                for reader in readers {
+                    match reader.join() {
+                        Ok(result) => result?,
+                        Err(panic) => std::panic::resume_unwind(panic),
+                    }
                 }
-            }
-            lost
-        });
-        tell(PRINTK, &before)?;
-        result
+                lost
+            })
+        })
     }
 }
 

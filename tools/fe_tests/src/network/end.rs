@@ -39,6 +39,22 @@ impl Device {
         anyhow::bail!("no device has the address {mac}")
     }
 
+    /// One that has this driver.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn of_driver(driver: &str) -> Result<Self> {
+        for entry in fs::read_dir(DEVICES)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let device = Self { name };
+            if device.driver().is_ok_and(|found| found == driver) {
+                return Ok(device);
+            }
+        }
+        anyhow::bail!("no device has the driver {driver}")
+    }
+
     /// Its bus device, whose name `/proc/interrupts` has.
     pub fn parent(&self) -> Result<String> {
         let path = Path::new(DEVICES).join(&self.name).join("device");

@@ -88,7 +88,11 @@ pub(super) fn join<R>(thread: JoinHandle<Result<R>>) -> Result<R> {
 }
 
 /// Runs busybox's `ip`.
-pub(super) fn ip(words: &str) -> Result<()> {
+///
+/// # Errors
+///
+/// It fails, and says why.
+pub fn ip(words: &str) -> Result<()> {
     run("ip", words).map(drop)
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     /// Only selftests, or only guests
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// Seconds for which each hostile process attacks [default: 10, with a debug kernel 120]
+    /// Seconds for which each hostile process or device attacks [default: 10, with a debug kernel 120]
     #[arg(long)]
     hostile_seconds: Option<u64>,
     /// What all choices of the hostile processes come from
@@ -152,11 +152,12 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
         });
     }
     if wanted(Part::VirtioFe) {
-        tests.append(&mut virtio_fe::tests(
-            lab,
-            pace.slower,
-            arguments.machine.as_deref(),
-        )?);
+        let wish = virtio_fe::Wish {
+            slower: pace.slower,
+            attack: arguments.hostile_seconds.unwrap_or(pace.attack),
+            only: arguments.machine.as_deref(),
+        };
+        tests.append(&mut virtio_fe::tests(lab, wish)?);
     }
     tests.iter().for_each(print);
     let counts = Counts::of(&tests);

@@ -18,7 +18,7 @@ use crate::ktap::Test;
 use crate::out;
 use crate::progress::Step;
 use crate::qemu::{Program, NO_RECENT};
-use crate::vfio_user::{Guest, Memory, Seen, Server};
+use crate::vfio_user::{Guest, Memory, Seen, Server, SOCKET};
 
 /// A guest takes ten seconds or so, on a busy machine many times that.
 const LIMIT: Duration = Duration::from_secs(150);
@@ -116,7 +116,14 @@ impl Bench<'_> {
     }
 
     fn server(&self) -> Result<Server> {
-        Server::start(&self.lab.places, &self.directory, IMAGE)
+        let words = ["--image", IMAGE];
+        Server::start(
+            &self.lab.places,
+            &self.directory,
+            SOCKET,
+            "shunt-blk",
+            &words,
+        )
     }
 
     fn boot(&self, memory: Memory, words: &str) -> Result<Guest> {

@@ -4,6 +4,7 @@
 //! of its disks is an image, which is made and judged here.
 
 pub(super) mod bus;
+mod rogues;
 mod wires;
 
 use std::fs::{self, File};
@@ -27,7 +28,7 @@ use crate::boot::boot;
 use crate::disk_root::{self, DiskRoot};
 use crate::images::installed;
 use crate::ktap::{self, Test};
-use crate::qemu::{escaped, Hardware, Machine};
+use crate::qemu::{escaped, Hardware, Machine, NO_RECENT};
 
 /// Seconds for all tests of a machine.
 const LIMIT: u64 = 240;
@@ -41,21 +42,45 @@ const PIECE: u64 = 2048;
 /// L1's kernel has its own drivers built in, and they would be there first.
 const NO_OTHER_DRIVERS: &str = "initcall_blacklist=virtio_pci_driver_init,virtio_mmio_init";
 
+/// The disk of a device that lies.
+const ROGUE_IMAGE: &str = "rogue.img";
+
+/// What the user wants of these tests.
+#[derive(Clone, Copy)]
+pub(super) struct Wish<'a> {
+    /// Times all limits.
+    pub(super) slower: u64,
+    /// Seconds for which devices that lie do so.
+    pub(super) attack: u64,
+    /// Only this machine.
+    pub(super) only: Option<&'a str>,
+}
+
+impl Wish<'_> {
+    fn limit(self, plan: &plan::Machine) -> Duration {
+        let attack = if plan.rogues.is_empty() {
+            0
+        } else {
+            self.attack
+        };
+        Duration::from_secs(self.slower * LIMIT + attack)
+    }
+}
+
 /// The tests on all machines, or on one.
 ///
 /// # Errors
 ///
 /// An image cannot be made, or L1 cannot be booted.
-pub(super) fn tests(lab: &Lab, slower: u64, only: Option<&str>) -> Result<Vec<Test>> {
-    let is_wanted = |plan: &&plan::Machine| only.is_none_or(|only| plan.name == only);
+pub(super) fn tests(lab: &Lab, wish: Wish<'_>) -> Result<Vec<Test>> {
+    let is_wanted = |plan: &&plan::Machine| wish.only.is_none_or(|only| plan.name == only);
     let (disks, wires): (Vec<_>, Vec<_>) = plan::machines()
         .filter(is_wanted)
         .partition(|plan| plan.wires.is_empty());
-    let limit = Duration::from_secs(slower * LIMIT);
     // Wires wait more than they work.
     let [disks, wires] = thread::scope(|scope| {
         [disks, wires]
-            .map(|plans| scope.spawn(move || one_after_the_other(lab, &plans, limit)))
+            .map(|plans| scope.spawn(move || one_after_the_other(lab, &plans, wish)))
             .map(|lane| lane.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let mut tests = disks?;
@@ -63,14 +88,14 @@ pub(super) fn tests(lab: &Lab, slower: u64, only: Option<&str>) -> Result<Vec<Te
     Ok(tests)
 }
 
-fn one_after_the_other(lab: &Lab, plans: &[&plan::Machine], limit: Duration) -> Result<Vec<Test>> {
+fn one_after_the_other(lab: &Lab, plans: &[&plan::Machine], wish: Wish<'_>) -> Result<Vec<Test>> {
     let mut tests = Vec::new();
     for plan in plans {
-        if let Some(reason) = cannot(plan) {
+        if let Some(reason) = cannot(lab, plan) {
             tests.push(skipped(&format!("virtio-fe.{}", plan.name), &reason));
             continue;
         }
-        let mut found = on(lab, plan, limit)?;
+        let mut found = on(lab, plan, wish)?;
         for test in &mut found {
             test.name = format!("virtio-fe.{}.{}", plan.name, test.name);
         }
@@ -80,7 +105,10 @@ fn one_after_the_other(lab: &Lab, plans: &[&plan::Machine], limit: Duration) -> 
 }
 
 /// Why this machine is left out, if so.
-fn cannot(plan: &plan::Machine) -> Option<String> {
+fn cannot(lab: &Lab, plan: &plan::Machine) -> Option<String> {
+    if rogues::qemu(lab, plan).is_none() {
+        return Some(NO_RECENT.to_owned());
+    }
     let is_bridged = |wire: &Wire| matches!(wire.carrier, Carrier::Bridge(_));
     match plan.wires.iter().any(is_bridged) {
         true => wires::missing(),
@@ -89,7 +117,7 @@ fn cannot(plan: &plan::Machine) -> Option<String> {
 }
 
 /// The tests on one machine.
-fn on(lab: &Lab, plan: &plan::Machine, limit: Duration) -> Result<Vec<Test>> {
+fn on(lab: &Lab, plan: &plan::Machine, wish: Wish<'_>) -> Result<Vec<Test>> {
     let name = format!("virtio-fe-{}", plan.name);
     let directory = lab.places.out(&format!("test/{name}"))?;
     let root = plan
@@ -99,21 +127,30 @@ fn on(lab: &Lab, plan: &plan::Machine, limit: Duration) -> Result<Vec<Test>> {
     for disk in plan.disks {
         make(disk, &image(&directory, disk), root.as_ref())?;
     }
+    if !plan.rogues.is_empty() {
+        make_content(ROGUE_IMAGE, &directory.join(ROGUE_IMAGE))?;
+    }
+    let _servers = rogues::start(lab, plan.rogues, &directory, ROGUE_IMAGE)?;
+    let attack = wish.attack.to_string();
     let words = [
         "/bin/fe_tests",
         "--machine",
         plan.name,
         "--module",
         "/lib/modules/virtio_fe.ko",
+        "--attack-seconds",
+        &attack,
     ];
     let job = Job::Program(words.map(str::to_owned).to_vec());
     let hardware = hardware(plan, &directory);
+    let qemu = rogues::qemu(lab, plan).context(NO_RECENT)?;
     let machine = Machine {
+        qemu: &qemu,
         hardware: &hardware,
         images: root.as_ref().map_or(&lab.images, |root| &root.images),
         ..lab.machine(&job, plan.cpus, &directory)
     };
-    let outcome = boot(&machine, &name, limit)?;
+    let outcome = boot(&machine, &name, wish.limit(plan))?;
     let mut tests = ktap::parse("output", outcome.stream("fe_tests"));
     tests.push(whole("boot", &outcome, &tests));
     for disk in plan.disks {
@@ -150,13 +187,17 @@ fn hardware(plan: &plan::Machine, directory: &Path) -> Hardware {
         arguments.extend(["-drive", &drive, "-device", &device].map(str::to_owned));
     }
     arguments.extend(wires::arguments(plan));
+    arguments.extend(rogues::arguments(plan.rogues, directory));
     let others = if plan.has_other_drivers {
         ""
     } else {
         NO_OTHER_DRIVERS
     };
     Hardware {
-        machine: bus::machine(plan.bus),
+        machine: match plan.rogues {
+            [] => bus::machine(plan.bus),
+            _ => rogues::MACHINE,
+        },
         before: wires::before(plan),
         arguments,
         cmdline: format!("{others} {} {}", bus::words(plan.bus), root_words(plan)),

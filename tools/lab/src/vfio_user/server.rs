@@ -9,44 +9,51 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{ensure, Context, Result};
 
-use super::SOCKET;
 use crate::companion;
 use crate::out::Places;
 
-/// A `shunt-blk` that listens. Dropping it kills it.
+/// A device process that listens. Dropping it kills it.
 pub(crate) struct Server {
     child: Child,
     log: PathBuf,
 }
 
 impl Server {
-    /// Starts one that serves the file `image` of `directory`, and waits until it listens.
+    /// Starts `program` with these `words`, to serve clients at the socket `socket` of `directory`,
+    /// and waits until it listens.
     ///
     /// # Errors
     ///
     /// It does not start, or ends before it listens.
-    pub(crate) fn start(places: &Places, directory: &Path, image: &str) -> Result<Self> {
+    pub(crate) fn start(
+        places: &Places,
+        directory: &Path,
+        socket: &str,
+        program: &str,
+        words: &[&str],
+    ) -> Result<Self> {
         let programs = companion::build(places)?;
-        let program = programs.iter().find(|program| program.name == "shunt-blk");
-        let program = &program.context("shunt-blk is not among the programs")?.path;
-        let log = directory.join("server.log");
+        let found = programs.iter().find(|found| found.name == program);
+        let path = &found.with_context(|| format!("no program {program}"))?.path;
+        let log = directory.join(format!("{socket}.log"));
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
-            .arg(program)
-            .args(["--vfio-user", SOCKET, "--image", image])
+            .arg(path)
+            .args(["--vfio-user", socket])
+            .args(words)
             .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).with_context(|| log.display().to_string())?)
             .spawn()
-            .context("starting shunt-blk")?;
+            .with_context(|| format!("starting {program}"))?;
         let stdout = child.stdout.take().context("no stdout")?;
         let server = Self { child, log };
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         ensure!(
             line.starts_with("listening"),
-            "shunt-blk does not listen: {}",
+            "{program} does not listen: {}",
             server.words()?
         );
         Ok(server)
@@ -67,9 +74,9 @@ impl Server {
     ///
     /// It was dead before.
     pub(crate) fn kill(mut self) -> Result<()> {
-        let ended = self.child.try_wait().context("waiting for shunt-blk")?;
-        ensure!(ended.is_none(), "shunt-blk ended by itself: {ended:?}");
-        self.child.kill().context("killing shunt-blk")
+        let ended = self.child.try_wait().context("waiting for the server")?;
+        ensure!(ended.is_none(), "the server ended by itself: {ended:?}");
+        self.child.kill().context("killing the server")
     }
 }
 

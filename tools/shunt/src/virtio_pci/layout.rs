@@ -26,10 +26,13 @@ pub(super) const MSIX_BAR: usize = 1;
 
 pub(super) const BAR_SIZES: [u32; BARS] = [0x4000, 0x1000, 0, 0, 0, 0];
 
-pub(super) const PAGE: u64 = 0x1000;
-pub(super) const COMMON: u64 = bar(REGISTER_BAR);
+/// Bytes of each kind of registers of BAR 0.
+pub const PAGE: u64 = 0x1000;
+/// Where the common configuration begins in the device's registers.
+pub const COMMON: u64 = bar(REGISTER_BAR);
 pub(super) const ISR: u64 = COMMON + PAGE;
-pub(super) const DEVICE: u64 = ISR + PAGE;
+/// Where its own configuration begins.
+pub const DEVICE: u64 = ISR + PAGE;
 pub(super) const NOTIFY: u64 = DEVICE + PAGE;
 pub(super) const MSIX: u64 = bar(MSIX_BAR);
 

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! A virtio device in its own process that lies to its driver, to vfio-user clients.
+//!
+//! | module | |
+//! |---|---|
+//! | [`rogue`] | when the device lies, and what registers then say |
+//! | [`queues`] | where the driver's queues are, and lies in them |
+//! | [`noise`] | a network device whose packets are random |
+//!
+//! All choices come from a seed; when the driver looks does not.
+#![forbid(unsafe_code)]
+
+mod noise;
+mod queues;
+mod rogue;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use fastrand::Rng;
+use shunt::pci::PciDevice;
+use shunt::virtio_pci::VirtioPci;
+use shunt_blk::Blk;
+use vfio_user::server::Server;
+use virtio_spec::features::Features;
+
+use noise::Noise;
+use rogue::Rogue;
+
+/// Serves a virtio device that lies to its driver: an image file as a disk, or packets of noise.
+#[derive(Parser)]
+struct Options {
+    /// Socket to listen at for vfio-user clients, one at a time.
+    #[arg(long, value_name = "SOCKET")]
+    vfio_user: PathBuf,
+    /// The image of a disk; without one it is a network device.
+    #[arg(long)]
+    image: Option<PathBuf>,
+    /// Offer packed virtqueues (VIRTIO_F_RING_PACKED).
+    #[arg(long)]
+    packed: bool,
+    /// What all choices come from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+fn main() -> anyhow::Result<()> {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let options = Options::parse();
+    rustix::thread::set_no_new_privs(true).context("PR_SET_NO_NEW_PRIVS")?;
+    let offer = match options.packed {
+        true => Features::RING_PACKED,
+        false => Features::default(),
+    };
+    match &options.image {
+        Some(image) => {
+            let disk = Blk::open(image, false)
+                .with_context(|| format!("cannot open the image {}", image.display()))?;
+            serve(&options, VirtioPci::new(disk.offering(offer)))
+        }
+        None => {
+            let noise = Noise::new(offer, Rng::with_seed(options.seed));
+            serve(&options, VirtioPci::new(noise))
+        }
+    }
+}
+
+/// For one client after the other.
+fn serve(options: &Options, device: impl PciDevice) -> anyhow::Result<()> {
+    let socket = &options.vfio_user;
+    let server =
+        Server::bind(socket).with_context(|| format!("cannot listen at {}", socket.display()))?;
+    println!("listening for vfio-user clients at {}", socket.display());
+    let mut rogue = Rogue::new(device, Rng::with_seed(options.seed));
+    loop {
+        if let Err(e) = server.serve_next(&mut rogue) {
+            log::warn!("session ended: {e}");
+        }
+    }
+}
