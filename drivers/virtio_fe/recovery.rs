@@ -44,6 +44,10 @@ use virtio_spec::{
 use virtio_transport::{
     negotiate,
     silence,
+    trace::{
+        self,
+        Step, //
+    },
     Plan,
     Transport, //
 };
@@ -150,6 +154,11 @@ impl<T: Transport> Session<T> {
         }
     }
 
+    /// Tells who watches.
+    fn tell(&self, step: Step, result: Result) {
+        trace::recovery(self.transport.device(), step, result);
+    }
+
     /// Whether the device has to be reset: it is to be, or wants to be, or does not know us any
     /// more.
     fn is_ill(&self) -> bool {
@@ -249,6 +258,7 @@ fn recover<D: Recover>(device: &D, state: &mut State) {
     session.must_reset.store(false, Release);
     let is_wished = session.is_wished.xchg(false, Full);
     session.resets.add(1u64, Relaxed);
+    session.tell(Step::Reset, Ok(()));
     dev_info!(session.transport.device(), "resetting the device\n");
     let result = empty(device, &mut still)
         .and_then(|()| state.count(device.progress(), is_wished))
@@ -279,8 +289,12 @@ fn begin_again<D: Recover>(device: &D, still: &mut D::Still<'_>) -> Result {
 fn finish<D: Recover>(device: &D, state: &mut State, still: D::Still<'_>, begun: Result) {
     let session = device.session();
     match begun {
-        Ok(()) => device.resume(still),
+        Ok(()) => {
+            session.tell(Step::Working, Ok(()));
+            device.resume(still);
+        }
         Err(error) => {
+            session.tell(Step::Lost, Err(error));
             dev_err!(
                 session.transport.device(),
                 "the device is lost: {error:?}\n"
@@ -318,6 +332,7 @@ pub(crate) fn suspend<D: Recover>(device: &D) {
     match empty(device, &mut still) {
         Ok(()) => {
             device.session().sleeps.add(1u64, Relaxed);
+            device.session().tell(Step::Asleep, Ok(()));
             state.phase = Phase::Asleep;
         }
         Err(error) => finish(device, &mut state, still, Err(error)),

@@ -239,6 +239,7 @@ impl<T: Transport> Queue<T> {
         let mut inner = self.inner.lock();
         let number = inner.take(self)?;
         inner.counts.took(number);
+        self.doorbell.answered(self.setup.queue, number as u32);
         Ok(number > 0)
     }
 

@@ -120,6 +120,9 @@ impl Receiver {
             packets += 1;
             self.take(used, poll, counters)?;
         }
+        self.queue
+            .doorbell
+            .answered(self.queue.setup.queue, packets as u32);
         if u32::from(self.queue.ring.free()) >= self.batch() {
             self.fill(counters);
         }

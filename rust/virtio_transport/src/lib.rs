@@ -27,6 +27,7 @@ mod mmio;
 mod pci;
 mod registers;
 mod sleep;
+pub mod trace;
 mod transport;
 mod vectors;
 

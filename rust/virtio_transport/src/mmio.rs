@@ -141,7 +141,7 @@ impl Transport for Mmio {
             false => Form::Queue32,
         };
         let window = self.registers.part(mmio::QUEUE_NOTIFY, 4).ok_or(ENXIO)?;
-        Ok(Doorbell::new(window, form))
+        Ok(Doorbell::new(window, form, self.device.clone()))
     }
 
     fn vectors(&self, queues: u16) -> Result<Vectors> {

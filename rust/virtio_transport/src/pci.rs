@@ -208,7 +208,7 @@ impl Pci {
             false => (Form::Queue16, 2),
         };
         let window = self.notify.part(offset, bytes).ok_or(ENXIO)?;
-        Ok(Doorbell::new(window, form))
+        Ok(Doorbell::new(window, form, self.device.clone()))
     }
 }
 

@@ -2,9 +2,11 @@
 
 //! Registers of a device.
 
+use crate::trace;
 use core::ptr::NonNull;
 use kernel::{
     bindings,
+    device::Device,
     ffi::c_void,
     pci,
     prelude::*,
@@ -222,6 +224,8 @@ impl Window {
 pub struct Doorbell {
     window: Window,
     form: Form,
+    /// Whose it is, for who watches.
+    device: ARef<Device>,
 }
 
 /// What a notification is.
@@ -236,13 +240,24 @@ pub(crate) enum Form {
 }
 
 impl Doorbell {
-    pub(crate) fn new(window: Window, form: Form) -> Self {
-        Self { window, form }
+    pub(crate) fn new(window: Window, form: Form, device: ARef<Device>) -> Self {
+        Self {
+            window,
+            form,
+            device,
+        }
+    }
+
+    /// Tells who watches that the device has used so many buffers of this queue.
+    #[inline]
+    pub fn answered(&self, queue: u16, count: u32) {
+        trace::used(&self.device, queue, count);
     }
 
     /// Notifies the device.
     #[inline]
     pub fn ring(&self, notification: Notification) {
+        trace::notify(&self.device, notification);
         match self.form {
             Form::Queue16 => self.window.write16(0, notification.queue),
             Form::Queue32 => self.window.write32(0, notification.queue.into()),

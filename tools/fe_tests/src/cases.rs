@@ -17,6 +17,7 @@ mod rogue;
 mod root;
 mod sleep;
 mod stress;
+mod trace;
 mod what;
 mod wire;
 
@@ -62,6 +63,7 @@ const OF_EACH_DISK: &[(&str, OfDisk)] = &[
     ("scatter", request::scatter),
     ("zeroes", request::zeroes),
     ("counts", counts::run),
+    ("trace", trace::run),
     ("recover", recover::on_request),
     ("stress", stress::run),
 ];
