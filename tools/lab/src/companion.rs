@@ -20,6 +20,7 @@ const PACKAGES: &[&str] = &[
     "shunt-vmm",
     "shunt-blk",
     "shunt-rogue",
+    "shunt-net",
     "selftests",
     "hostile",
     "fe_tests",

@@ -72,11 +72,13 @@ pub(crate) fn build(places: &Places) -> Result<Images> {
     for tool in FILE_SYSTEM_TOOLS {
         tree.dynamic_program(&format!("sbin/{tool}"), &installed(tool)?)?;
     }
-    add_modules(&mut tree, places)?;
+    let modules = modules::in_load_order(places)?;
+    add_modules(&mut tree, "lib/modules", &modules, modules::loads_at_boot)?;
     tree.file("images/vmlinux", &places.kernel("vmlinux")?, 0o644);
     tree.file("images/root.ext4", &disk.image, 0o644);
     tree.file("images/files.sha256", &disk.manifest, 0o644);
     tree.file("images/virtio_fe.cpio", &initrd(places, &step)?, 0o644);
+    tree.file("images/net.cpio", &net(places, &step)?, 0o644);
 
     let initramfs = archive(places, &step, "initramfs.cpio", &tree)?;
     step.done();
@@ -94,12 +96,30 @@ pub(crate) fn build(places: &Places) -> Result<Images> {
 fn initrd(places: &Places, step: &Step) -> Result<PathBuf> {
     let mut tree = Tree::default();
     tree.busybox()?;
-    for directory in ["dev", "proc", "sys", "root"] {
-        tree.directory(directory);
-    }
-    tree.file("init", &places.source("tools/lab/guest/initrd"), 0o755);
+    add_init(&mut tree, places, "initrd", &["dev", "proc", "sys", "root"]);
     tree.file("virtio_fe.ko", &modules::ours(places, "virtio_fe")?, 0o644);
     archive(places, step, "virtio_fe.cpio", &tree)
+}
+
+/// The initial RAM disk, and only disk, of a guest with a network interface.
+fn net(places: &Places, step: &Step) -> Result<PathBuf> {
+    let mut tree = Tree::default();
+    tree.busybox()?;
+    add_init(&mut tree, places, "net", &["dev", "proc", "sys", "tmp"]);
+    let drivers = ["virtio_net", "virtio_fe"].map(str::to_owned);
+    let modules = modules::with_dependencies(places, &drivers)?;
+    add_modules(&mut tree, "modules", &modules, |_| true)?;
+    archive(places, step, "net.cpio", &tree)
+}
+
+/// A script of L2's as its init, what all of them share, and the directories that it needs.
+fn add_init(tree: &mut Tree, places: &Places, script: &str, directories: &[&str]) {
+    for directory in directories {
+        tree.directory(directory);
+    }
+    let source = |name| places.source("tools/lab/guest").join(name);
+    tree.file("init", &source(script), 0o755);
+    tree.file("driver", &source("driver"), 0o644);
 }
 
 /// The tree as an archive of this name.
@@ -124,19 +144,24 @@ pub(crate) fn write_archive(tree: &Tree, path: &Path) -> Result<()> {
     file.flush().with_context(|| path.display().to_string())
 }
 
-/// The modules, and the list from which L1's init loads them.
-fn add_modules(tree: &mut Tree, places: &Places) -> Result<()> {
+/// Modules, in the order in which they load, and the list of those that an init is to load.
+fn add_modules(
+    tree: &mut Tree,
+    directory: &str,
+    modules: &[PathBuf],
+    is_listed: impl Fn(&Path) -> bool,
+) -> Result<()> {
     let mut order = String::new();
-    for module in modules::in_load_order(places)? {
+    for module in modules {
         let name = module.file_name().context("a module without a name")?;
         let name = name.to_string_lossy();
-        tree.file(&format!("lib/modules/{name}"), &module, 0o644);
-        if modules::loads_at_boot(&module) {
+        tree.file(&format!("{directory}/{name}"), module, 0o644);
+        if is_listed(module) {
             order.push_str(&name);
             order.push('\n');
         }
     }
-    tree.text("lib/modules/order", order, 0o644);
+    tree.text(&format!("{directory}/order"), order, 0o644);
     Ok(())
 }
 
@@ -146,10 +171,7 @@ fn root_disk(places: &Places, step: &Step) -> Result<RootDisk> {
     let files = payload(places)?;
     let mut tree = Tree::default();
     tree.busybox()?;
-    for empty in ["dev", "proc", "sys", "tmp"] {
-        tree.directory(empty);
-    }
-    tree.file("init", &places.source("tools/lab/guest/init"), 0o755);
+    add_init(&mut tree, places, "init", &["dev", "proc", "sys", "tmp"]);
     for (name, source) in &files {
         tree.file(&format!("files/{name}"), source, 0o644);
     }

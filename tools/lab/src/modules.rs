@@ -12,10 +12,16 @@ use walkdir::WalkDir;
 use crate::out::Places;
 
 /// The kernel's own modules that L1 needs; what they depend on comes along.
-const WANTED: &[&str] = &["kvm_amd"];
+const WANTED: &[&str] = &["kvm_amd", "tun"];
 
 /// Modules that L1 has but does not load: a test or the bench does.
-const ON_DEMAND: &[&str] = &["fuzz_vectors", "virtio_fe", "failover", "net_failover"];
+const ON_DEMAND: &[&str] = &[
+    "fuzz_vectors",
+    "virtio_fe",
+    "failover",
+    "net_failover",
+    "tun",
+];
 
 /// How the names of those begin that the bench compares ours with, all of which it loads itself.
 const CONTROL: &str = "c_";
@@ -29,14 +35,22 @@ type ByName = BTreeMap<String, PathBuf>;
 ///
 /// A module is missing or cannot be read.
 pub(crate) fn in_load_order(places: &Places) -> Result<Vec<PathBuf>> {
+    let wanted = WANTED.iter().map(|&name| name.to_owned());
+    let ours = places.modules()?.into_iter().chain(places.control()?);
+    let wanted: Vec<String> = wanted.chain(ours.map(|path| name_of(&path))).collect();
+    with_dependencies(places, &wanted)
+}
+
+/// Files of these modules and of those that they need, in such an order.
+///
+/// # Errors
+///
+/// As of [`in_load_order`].
+pub(crate) fn with_dependencies(places: &Places, wanted: &[String]) -> Result<Vec<PathBuf>> {
     let mut known = installed(&places.kernel("modules")?)?;
-    let mut wanted: Vec<String> = WANTED.iter().map(|&name| name.to_owned()).collect();
-    for path in places.modules()?.into_iter().chain(places.control()?) {
-        let name = name_of(&path);
-        wanted.push(name.clone());
-        known.insert(name, path);
-    }
-    let order = order(&wanted, |name| {
+    let ours = places.modules()?.into_iter().chain(places.control()?);
+    known.extend(ours.map(|path| (name_of(&path), path)));
+    let order = order(wanted, |name| {
         let path = known
             .get(name)
             .with_context(|| format!("the kernel was built without the module {name}"))?;

@@ -17,8 +17,11 @@ use shunt_net::Net;
 #[derive(Parser)]
 struct Options {
     /// Socket where shunt-vmm listens. The process ends when the VMM hangs up.
-    #[arg(long, value_name = "SOCKET")]
-    connect: PathBuf,
+    #[arg(long, value_name = "SOCKET", required_unless_present = "make_for")]
+    connect: Option<PathBuf>,
+    /// Make the interface, for the user of this number to attach to, and end.
+    #[arg(long, value_name = "UID", conflicts_with = "connect")]
+    make_for: Option<u32>,
     /// The interface. It must be this user's, or there must be none and the user be allowed to
     /// make one.
     #[arg(long, value_name = "NAME")]
@@ -47,13 +50,17 @@ fn main() -> anyhow::Result<()> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let options = Options::parse();
     rustix::thread::set_no_new_privs(true).context("PR_SET_NO_NEW_PRIVS")?;
-    let tap = Tap::open(&options.tap).with_context(|| format!("the tap {}", options.tap))?;
+    let what = || format!("the tap {}", options.tap);
+    if let Some(user) = options.make_for {
+        return Tap::make(&options.tap, user).with_context(what);
+    }
+    let socket = options.connect.context("no socket is named")?;
+    let tap = Tap::open(&options.tap).with_context(what)?;
     let mut net = Net::new(tap, options.mac).offering(options.offer.features());
     if options.unmerged {
         net = net.unmerged();
     }
-    let socket = &options.connect;
-    let session = Session::connect(socket).with_context(|| format!("at {}", socket.display()))?;
+    let session = Session::connect(&socket).with_context(|| format!("at {}", socket.display()))?;
     let mut device = VirtioMmio::of_session(net, &session).context("the interrupt")?;
     serve(session, &mut device).context("session ended")
 }

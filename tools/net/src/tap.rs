@@ -34,18 +34,36 @@ impl Tap {
     /// `InvalidInput`: the name is too long; those of `open(2)`; and `PermissionDenied`: it is another
     /// user's.
     pub fn open(name: &str) -> io::Result<Self> {
+        let tap = Self::attach(name)?;
+        let mut header = HEADER as libc::c_int;
+        // SAFETY: It takes a pointer to a `c_int`, for the time of the call.
+        unsafe { ioctl(&tap.0, libc::TUNSETVNETHDRSZ, &raw mut header as usize)? };
+        Ok(tap)
+    }
+
+    /// Makes an interface of this name that stays, for this user to attach to.
+    ///
+    /// # Errors
+    ///
+    /// As of [`open`](Self::open).
+    pub fn make(name: &str, owner: u32) -> io::Result<()> {
+        let tap = Self::attach(name)?;
+        // SAFETY: Neither takes a pointer.
+        unsafe {
+            ioctl(&tap.0, libc::TUNSETOWNER, owner as usize)?;
+            ioctl(&tap.0, libc::TUNSETPERSIST, 1)
+        }
+    }
+
+    fn attach(name: &str) -> io::Result<Self> {
         let file = File::options()
             .read(true)
             .write(true)
             .custom_flags(libc::O_NONBLOCK)
             .open(DEVICE)?;
         let mut request = request(name)?;
-        let mut header = HEADER as libc::c_int;
-        // SAFETY: Both take a pointer to what they are given here, for the time of the call.
-        unsafe {
-            ioctl(&file, libc::TUNSETIFF, &raw mut request as usize)?;
-            ioctl(&file, libc::TUNSETVNETHDRSZ, &raw mut header as usize)?;
-        }
+        // SAFETY: It takes a pointer to an `ifreq`, for the time of the call.
+        unsafe { ioctl(&file, libc::TUNSETIFF, &raw mut request as usize)? };
         Ok(Self(file))
     }
 }

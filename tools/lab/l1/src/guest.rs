@@ -2,6 +2,7 @@
 
 //! One L2 guest: its VMM, its disk image, and the process that serves the disk.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::chown;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -10,11 +11,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
-use l1::scenario::{Driver, Scenario, COUNTERS_MARK};
+use l1::scenario::{Driver, Scenario, Task, COUNTERS_MARK};
 use nix::sys::signal::Signal;
 use wait_timeout::ChildExt;
 
-use crate::tracer;
+use crate::{tap, tracer};
 
 /// What the lab put into the initramfs.
 const KERNEL: &str = "/images/vmlinux";
@@ -27,10 +28,11 @@ const CMDLINE: &str = "console=ttyS0 loglevel=5 panic=-1 root=/dev/vda rw init=/
 /// For a guest whose disk virtio_fe drives: the initial RAM disk that loads it, and what keeps the
 /// kernel's own driver off.
 const VIRTIO_FE: &str = "/images/virtio_fe.cpio";
+const NET: &str = "/images/net.cpio";
 const NO_OTHER_DRIVER: &str = "initcall_blacklist=virtio_mmio_init";
 
 /// `nobody`: the device process needs no more than its image.
-const DEVICE_UID: u32 = 65534;
+pub(crate) const DEVICE_UID: u32 = 65534;
 
 /// How long a device process may live on after its VMM.
 const DEVICE_END: Duration = Duration::from_secs(10);
@@ -45,8 +47,11 @@ impl Place {
         let directory = Path::new("/tmp").join(scenario.name);
         fs::create_dir(&directory).with_context(|| format!("mkdir {}", directory.display()))?;
         let place = Self { directory };
-        fs::copy(ROOT_IMAGE, place.image()).with_context(|| format!("copying {ROOT_IMAGE}"))?;
-        chown(place.image(), Some(DEVICE_UID), Some(DEVICE_UID)).context("chown of the image")?;
+        if scenario.task != Task::Packets {
+            fs::copy(ROOT_IMAGE, place.image()).with_context(|| format!("copying {ROOT_IMAGE}"))?;
+            chown(place.image(), Some(DEVICE_UID), Some(DEVICE_UID))
+                .context("chown of the image")?;
+        }
         Ok(place)
     }
 
@@ -86,8 +91,15 @@ pub(crate) fn vmm(scenario: &Scenario, place: &Place, task: &str) -> Command {
     let mut command = Command::new("/bin/shunt-vmm");
     let mut cmdline = format!("{CMDLINE} shunt.guest={task}");
     if scenario.driver == Driver::VirtioFe {
-        command.args(["--initrd", VIRTIO_FE]);
         cmdline = format!("{cmdline} {NO_OTHER_DRIVER}");
+    }
+    match (scenario.task, scenario.driver) {
+        (Task::Packets, driver) => {
+            command.args(["--initrd", NET]);
+            cmdline = format!("{cmdline} shunt.driver={}", driver.module());
+        }
+        (_, Driver::VirtioFe) => drop(command.args(["--initrd", VIRTIO_FE])),
+        (_, Driver::Kernel) => {}
     }
     command
         .args(["--kernel", KERNEL, "--memory", "128", "--cpus"])
@@ -111,9 +123,11 @@ pub(crate) fn is_connected(line: &str) -> bool {
     line.contains("a device process has connected")
 }
 
-/// The processes that serve one guest's disk, one at a time.
+/// The processes that serve one guest's device, one at a time.
 pub(crate) struct Devices {
-    image: PathBuf,
+    program: &'static str,
+    /// What each is to serve.
+    backend: [OsString; 2],
     socket: PathBuf,
     log: File,
     /// More words for each.
@@ -131,7 +145,14 @@ impl Devices {
             .open(place.device_log())
             .context("device log")?;
         Ok(Self {
-            image: place.image(),
+            program: match scenario.task {
+                Task::Packets => "/bin/shunt-net",
+                Task::Files | Task::Load => "/bin/shunt-blk",
+            },
+            backend: match scenario.task {
+                Task::Packets => ["--tap".into(), tap::NAME.into()],
+                Task::Files | Task::Load => ["--image".into(), place.image().into()],
+            },
             socket: place.socket(),
             log,
             options: scenario.device,
@@ -142,11 +163,10 @@ impl Devices {
 
     /// Starts one, without privileges; the user that it really runs as.
     pub(crate) fn start(&mut self) -> Result<u32> {
-        let child = Command::new("/bin/shunt-blk")
+        let child = Command::new(self.program)
             .arg("--connect")
             .arg(&self.socket)
-            .arg("--image")
-            .arg(&self.image)
+            .args(&self.backend)
             .args(self.options)
             .stdin(Stdio::null())
             .stdout(self.log.try_clone()?)
@@ -154,7 +174,7 @@ impl Devices {
             .uid(DEVICE_UID)
             .gid(DEVICE_UID)
             .spawn()
-            .context("starting shunt-blk")?;
+            .context(self.program)?;
         let uid = effective_uid(child.id());
         self.current = Some(child);
         self.started += 1;

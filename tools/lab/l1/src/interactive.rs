@@ -12,6 +12,7 @@ use rustix::termios::{tcgetattr, tcsetattr, OptionalActions};
 
 use crate::guest::{self, Devices, Place};
 use crate::results::Results;
+use crate::tap::Tap;
 
 const CONSOLE: &str = "/dev/ttyS0";
 
@@ -50,6 +51,7 @@ pub(crate) fn shell() -> Result<i32> {
 pub(crate) fn guest(name: &str, results: &Results) -> Result<i32> {
     let scenario = Scenario::find(name).with_context(|| format!("no scenario {name}"))?;
     let place = Place::create(scenario)?;
+    let _tap = Tap::wanted_by(scenario)?;
     let mut devices = Devices::new(scenario, &place)?;
     let console = console()?;
     let mut termios = tcgetattr(&console).context(CONSOLE)?;

@@ -11,6 +11,7 @@ mod interactive;
 mod program;
 mod results;
 mod scenarios;
+mod tap;
 mod tracer;
 
 use std::fs;

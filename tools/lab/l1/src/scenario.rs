@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! The guests that are booted from a disk, as data, and what is reported of each.
+//! The guests that are booted, as data, and what is [reported](Report) of each.
 
+mod net;
+mod report;
 mod virtio_fe;
 
-use serde::{Deserialize, Serialize};
+pub use report::{GuestReport, ImageReport, PacketReport, Report};
 
 /// Where the disk's register accesses are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub enum Dispatch {
     Ioregion,
 }
 
-/// Which driver a guest has for its disk.
+/// Which driver a guest has for its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
     /// The kernel's own.
@@ -27,6 +29,15 @@ pub enum Driver {
 }
 
 impl Driver {
+    /// The module of the driver of a network interface.
+    #[must_use]
+    pub fn module(self) -> &'static str {
+        match self {
+            Self::Kernel => "virtio_net",
+            Self::VirtioFe => "virtio_fe",
+        }
+    }
+
     /// What the guest calls its disk.
     #[must_use]
     pub fn disk(self) -> &'static str {
@@ -44,6 +55,8 @@ pub enum Task {
     Files,
     /// Reads blocks, so many and then some more, with marks between on its console.
     Load,
+    /// Has no disk, but a network interface: pings L1, and has it send back what it was sent.
+    Packets,
 }
 
 impl Task {
@@ -53,6 +66,7 @@ impl Task {
         match self {
             Self::Files => "work",
             Self::Load => "load",
+            Self::Packets => "packets",
         }
     }
 }
@@ -67,7 +81,7 @@ pub struct Scenario {
     pub name: &'static str,
     /// What the guest does.
     pub task: Task,
-    /// What drives its disk.
+    /// What drives its device.
     pub driver: Driver,
     /// Where the registers are served.
     pub dispatch: Dispatch,
@@ -306,11 +320,11 @@ const LOADS: &[Scenario] = &[
 ];
 
 impl Scenario {
-    /// Every guest that does its work with files.
+    /// Every guest that does its work with files or packets.
     pub fn all() -> impl Iterator<Item = &'static Self> {
         let matrix = virtio_fe::MATRIX.iter().flatten();
         let fe = matrix.chain(virtio_fe::KILLED).chain(virtio_fe::RESET);
-        SCENARIOS.iter().chain(fe)
+        SCENARIOS.iter().chain(fe).chain(net::PACKETS)
     }
 
     /// Every guest whose requests are counted.
@@ -369,61 +383,6 @@ impl Scenario {
         }
         option
     }
-}
-
-/// What the guest says of itself at its end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GuestReport {
-    /// Files of the root image whose checksum was right.
-    pub files_verified: u64,
-    /// Files written, synced, and right when read again from the disk.
-    pub files_written: u64,
-    /// Their size together.
-    pub bytes_written: u64,
-    /// Its disk.
-    pub disk: String,
-    /// The features that its disk's driver chose.
-    pub features: u64,
-    /// How often the driver had to reset the device.
-    pub resets: u64,
-    /// What the guest's block layer read from the disk.
-    pub sectors_read: u64,
-    /// What it wrote, journal and metadata included.
-    pub sectors_written: u64,
-    /// SHA-256 of the list of the written files' checksums.
-    pub manifest: String,
-}
-
-/// What L1 found in the image after the guest had gone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageReport {
-    /// Original files with the right checksum.
-    pub files_original: u64,
-    /// Files that the guest wrote, with the right checksum.
-    pub files_written: u64,
-}
-
-/// What became of one scenario. Without failures it passed, as far as L1 can tell.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Report {
-    /// Its name.
-    pub scenario: String,
-    /// Everything that was wrong.
-    pub failures: Vec<String>,
-    /// From the VMM's start to its end.
-    pub seconds: f64,
-    /// What the guest reported.
-    pub guest: Option<GuestReport>,
-    /// What the VMM reported (its `--report`).
-    pub vmm: Option<serde_json::Value>,
-    /// What the image holds.
-    pub image: Option<ImageReport>,
-    /// Device processes that L1 started.
-    pub device_processes: u32,
-    /// What each of the killed ones was doing.
-    pub kills: Vec<String>,
-    /// The user that they ran as.
-    pub device_uid: Option<u32>,
 }
 
 #[cfg(test)]

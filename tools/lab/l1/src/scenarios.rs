@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 
 use crate::guest::{self, Devices, Place};
 use crate::results::Results;
+use crate::tap::Tap;
 
 /// A guest that has not ended by then never will.
 const GUEST_TIME: Duration = Duration::from_secs(120);
@@ -56,6 +57,7 @@ pub(crate) fn run(names: &[String], results: &Results) -> Result<i32> {
 fn judge(scenario: &Scenario, results: &Results) -> Result<Report> {
     results.step(&format!("guest {}", scenario.name))?;
     let place = Place::create(scenario)?;
+    let tap = Tap::wanted_by(scenario)?;
     let mut attempt = Attempt::new(scenario, &place)?;
     let outcome = attempt.boot(&place, results);
     let Attempt {
@@ -71,6 +73,7 @@ fn judge(scenario: &Scenario, results: &Results) -> Result<Report> {
         let log = File::open(place.device_log()).context("device log")?;
         results.forward(log, &format!("{}.device", scenario.name), |_| ())?;
     }
+    drop(tap);
     if let Some(guest) = &report.guest {
         results.step(&format!("checking the image of {}", scenario.name))?;
         match image::check(&place.image(), &place.dump(), Path::new(MANIFEST), guest) {
@@ -139,7 +142,11 @@ impl<'a> Attempt<'a> {
         let json = fs::read_to_string(place.report()).context("the VMM's report")?;
         self.report.vmm = Some(serde_json::from_str(&json).context("the VMM's report")?);
         ensure!(
-            self.report.guest.is_some() || self.scenario.task == Task::Load,
+            match self.scenario.task {
+                Task::Files => self.report.guest.is_some(),
+                Task::Packets => self.report.packets.is_some(),
+                Task::Load => true,
+            },
             "the guest ended without a report"
         );
         if let Some(next) = self.kills.first() {
@@ -227,6 +234,10 @@ impl<'a> Attempt<'a> {
             ("progress", stage) => {
                 self.stages.insert(stage.to_owned());
                 self.kill_if_due()?;
+            }
+            ("report", json) if self.scenario.task == Task::Packets => {
+                let report = serde_json::from_str(json).context("the guest's report")?;
+                self.report.packets = Some(report);
             }
             ("report", json) => {
                 let report: GuestReport =

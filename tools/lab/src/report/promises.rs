@@ -3,10 +3,14 @@
 //! What a scenario promises beyond a guest that ended well: that all files were there, and
 //! that the disk's registers were dispatched the way it says and no other.
 
-use l1::scenario::{Dispatch, Report, Scenario};
+use l1::scenario::{Dispatch, Report, Scenario, Task};
 use virtio_spec::features::Features;
+use virtio_spec::net::feature::MRG_RXBUF;
 
 use super::{Counters, VmmReport};
+
+/// How often a guest pings: four sizes.
+const PINGS: u64 = 4 * 25;
 
 /// Collects what does not hold.
 #[derive(Default)]
@@ -29,7 +33,10 @@ impl Broken {
 /// Everything that the report of a guest shows to be otherwise than promised.
 pub(super) fn broken(scenario: &Scenario, report: &Report, files: u64) -> Vec<String> {
     let mut broken = Broken::default();
-    check_files(report, files, &mut broken);
+    match scenario.task {
+        Task::Packets => check_packets(scenario, report, &mut broken),
+        Task::Files | Task::Load => check_files(report, files, &mut broken),
+    }
     check_processes(scenario, report, &mut broken);
     check_features(scenario, report, &mut broken);
     match VmmReport::of(report) {
@@ -57,6 +64,26 @@ fn check_files(report: &Report, files: u64, broken: &mut Broken) {
     });
 }
 
+/// Everything that was sent came, and came back.
+fn check_packets(scenario: &Scenario, report: &Report, broken: &mut Broken) {
+    let Some(guest) = &report.packets else {
+        broken.0.push("no report of packets".to_owned());
+        return;
+    };
+    broken.equal("driver", guest.driver.as_str(), scenario.driver.module());
+    broken.equal("pings answered", guest.pings, PINGS);
+    broken.equal("packets lost", guest.lost, 0);
+    broken.unless(guest.echoed > 0, || "nothing was echoed".to_owned());
+    for (what, [packets, bytes]) in [("received", guest.received), ("sent", guest.sent)] {
+        broken.unless(packets > PINGS && bytes > guest.echoed, || {
+            format!("{what}: {packets} packets of {bytes} bytes")
+        });
+    }
+    let mergeable = Features::from_bits(guest.features).has(MRG_RXBUF);
+    let is_offered = !scenario.device.contains(&"--unmerged");
+    broken.equal("mergeable buffers", mergeable, is_offered);
+}
+
 fn check_processes(scenario: &Scenario, report: &Report, broken: &mut Broken) {
     let processes = match scenario.is_remote() {
         true => 1 + scenario.kills.len() as u32,
@@ -71,16 +98,20 @@ fn check_processes(scenario: &Scenario, report: &Report, broken: &mut Broken) {
 
 /// Of what a device process offers besides, the driver chooses all, and nothing else.
 fn check_features(scenario: &Scenario, report: &Report, broken: &mut Broken) {
-    let Some(guest) = &report.guest else {
+    let of_disk = report.guest.as_ref().map(|guest| {
+        broken.equal("disk", guest.disk.as_str(), scenario.driver.disk());
+        guest.features
+    });
+    let of_interface = report.packets.as_ref().map(|packets| packets.features);
+    let Some(features) = of_disk.or(of_interface) else {
         return;
     };
-    broken.equal("disk", guest.disk.as_str(), scenario.driver.disk());
     for (option, feature) in [
         ("--packed", Features::RING_PACKED),
         ("--in-order", Features::IN_ORDER),
         ("--notification-data", Features::NOTIFICATION_DATA),
     ] {
-        let is_chosen = Features::from_bits(guest.features).has(feature);
+        let is_chosen = Features::from_bits(features).has(feature);
         broken.equal(option, is_chosen, scenario.device.contains(&option));
     }
 }
@@ -169,7 +200,7 @@ fn check_bytes(report: &Report, counters: &Counters, broken: &mut Broken) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use l1::scenario::{GuestReport, ImageReport};
+    use l1::scenario::{GuestReport, ImageReport, PacketReport};
     use serde_json::{json, Value};
 
     const FILES: u64 = 488;
@@ -268,6 +299,40 @@ mod tests {
         assert_eq!(with(3, 5120), 0);
         assert_eq!(with(2, 5120), 1);
         assert_eq!(with(3, 5632), 1);
+    }
+
+    #[test]
+    fn packets_are_counted() {
+        let good = || {
+            let mut report = good();
+            (report.guest, report.image) = (None, None);
+            report.packets = Some(PacketReport {
+                driver: "virtio_net".to_owned(),
+                features: Features::RING_PACKED.with(MRG_RXBUF).bits(),
+                pings: PINGS,
+                echoed: 1000,
+                received: [PINGS + 10, 2000],
+                sent: [PINGS + 10, 2000],
+                lost: 0,
+            });
+            report
+        };
+        assert_eq!(broken_in("net-ioregion-packed", &good()), 0);
+        type Break = fn(&mut PacketReport);
+        let breaks: [Break; 7] = [
+            |packets| packets.driver = "virtio_fe".to_owned(),
+            |packets| packets.features = MRG_RXBUF.bits(),
+            |packets| packets.features = Features::RING_PACKED.bits(),
+            |packets| packets.pings -= 1,
+            |packets| packets.received[1] = 1000,
+            |packets| packets.sent[0] = PINGS,
+            |packets| packets.lost = 1,
+        ];
+        for (number, broken) in breaks.iter().enumerate() {
+            let mut report = good();
+            broken(report.packets.as_mut().unwrap());
+            assert_eq!(broken_in("net-ioregion-packed", &report), 1, "{number}");
+        }
     }
 
     #[test]

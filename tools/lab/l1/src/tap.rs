@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! L1's end of a guest's network: a tap interface, and a server that sends back what it gets.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{ensure, Context, Result};
+use l1::scenario::{Scenario, Task};
+
+use crate::guest::DEVICE_UID;
+
+/// Its name.
+pub(crate) const NAME: &str = "tap0";
+
+/// The driver of such interfaces.
+const MODULE: &str = "/lib/modules/tun.ko";
+const DRIVER: &str = "/dev/net/tun";
+
+/// L1's address on it; the guest's script knows it.
+const ADDRESS: &str = "10.7.0.1/24";
+
+/// Where the server listens.
+const PORT: &str = "5001";
+
+/// The interface and its server, until this is dropped.
+pub(crate) struct Tap {
+    server: Child,
+}
+
+impl Tap {
+    /// Makes them, if this guest needs them.
+    ///
+    /// # Errors
+    ///
+    /// A program failed.
+    pub(crate) fn wanted_by(scenario: &Scenario) -> Result<Option<Self>> {
+        match scenario.task {
+            Task::Packets => Self::new().map(Some),
+            Task::Files | Task::Load => Ok(None),
+        }
+    }
+
+    fn new() -> Result<Self> {
+        run(&["/bin/insmod", MODULE])?;
+        // As udev does.
+        let for_all = fs::Permissions::from_mode(0o666);
+        fs::set_permissions(DRIVER, for_all).context(DRIVER)?;
+        let user = DEVICE_UID.to_string();
+        run(&["/bin/shunt-net", "--tap", NAME, "--make-for", &user])?;
+        run(&["/bin/ip", "address", "add", ADDRESS, "dev", NAME])?;
+        run(&["/bin/ip", "link", "set", NAME, "up"])?;
+        let server = Command::new("/bin/nc")
+            .args(["-ll", "-p", PORT, "-e", "/bin/cat"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("starting nc")?;
+        Ok(Self { server })
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        // Neither can fail for a child that is ours; if the interface stays, the next one fails.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+        let _ = run(&["/bin/tunctl", "-d", NAME]);
+        let _ = run(&["/bin/rmmod", "tun"]);
+    }
+}
+
+fn run(words: &[&str]) -> Result<()> {
+    let output = Command::new(words[0])
+        .args(&words[1..])
+        .output()
+        .with_context(|| words.join(" "))?;
+    ensure!(
+        output.status.success(),
+        "{}: {}",
+        words.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
+}
