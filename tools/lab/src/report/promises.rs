@@ -163,7 +163,11 @@ fn check_resets(scenario: &Scenario, report: &Report, counters: &Counters, broke
         return;
     }
     broken.unless(demanded > 0, || "no reset was demanded".to_owned());
-    broken.equal("resets made", guest.resets, demanded);
+    // The guest has a request left when it reports: the flush before it resets the machine.
+    let is_made = [demanded, demanded.saturating_sub(1)].contains(&guest.resets);
+    broken.unless(is_made, || {
+        format!("resets made: {}, demanded: {demanded}", guest.resets)
+    });
     let written = guest.sectors_written * 512;
     broken.equal("bytes written once", counters.bytes_written, written);
 }
@@ -297,7 +301,9 @@ mod tests {
             broken_in("fe-ioregion-needs-reset", &report)
         };
         assert_eq!(with(3, 5120), 0);
+        assert_eq!(with(4, 5120), 0);
         assert_eq!(with(2, 5120), 1);
+        assert_eq!(with(5, 5120), 1);
         assert_eq!(with(3, 5632), 1);
     }
 
