@@ -126,17 +126,17 @@ fn limits(window: &Window, features: Features) -> Limits {
         SECTOR as u32,
     );
     let segments = optional(feature::SEG_MAX, &|| window.read32(field!(seg_max)), 1);
-    let size = optional(
-        feature::SIZE_MAX,
-        &|| window.read32(field!(size_max)),
-        MAX_BYTES,
-    );
+    // QEMU's storage daemon (`vu_blk_initialize_config`) says 0 and means that there is no limit.
+    let size = match optional(feature::SIZE_MAX, &|| window.read32(field!(size_max)), 0) {
+        0 => MAX_BYTES,
+        size => size.min(MAX_BYTES),
+    };
     let zeroes = || window.read32(field!(max_write_zeroes_sectors));
     let limits = Limits {
         logical_block_size: block,
         physical_block_size: block,
         max_segments: segments.min(MAX_SEGMENTS.into()) as u16,
-        max_segment_size: size.min(MAX_BYTES),
+        max_segment_size: size,
         max_hw_sectors: MAX_BYTES / SECTOR as u32,
         write_cache: features.has(feature::FLUSH),
         max_write_zeroes_sectors: optional(feature::WRITE_ZEROES, &zeroes, 0),

@@ -25,7 +25,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::Result;
-use fe_tests::plan::{self, Kind, Machine};
+use fe_tests::plan::{self, Bus, Kind, Machine};
 
 use crate::disk::Disk;
 use crate::driver::Module;
@@ -114,9 +114,11 @@ pub(crate) fn of(machine: &'static Machine, attack: Duration) -> Vec<Test> {
             Kind::Root => OF_THE_ROOT,
             Kind::Work => OF_A_WORK_DISK,
         };
-        for &(name, run) in themes {
-            let name = format!("{}.{name}", disk.name);
-            tests.push(test(name, move |_, _| run(disk)));
+        for &(theme, run) in themes {
+            let name = format!("{}.{theme}", disk.name);
+            let run =
+                move |machine: &Machine, _: &Module| fits(machine, theme).and_then(|()| run(disk));
+            tests.push(test(name, run));
         }
     }
     let themes = match machine.root() {
@@ -142,6 +144,15 @@ pub(crate) fn of(machine: &'static Machine, attack: Duration) -> Vec<Test> {
         tests.push(test("give-back".to_owned(), coexist::give_back));
     }
     tests
+}
+
+/// Whether the machine can have a test of disks.
+fn fits(machine: &Machine, theme: &str) -> Result<()> {
+    let reason = "requests fail when a device over vhost-user is reset; why is not known yet";
+    match (machine.bus, theme) {
+        (Bus::VhostUser, "recover") => Err(Skip(reason.to_owned()).into()),
+        _ => Ok(()),
+    }
 }
 
 fn test(name: String, run: impl Fn(&Machine, &Module) -> Result<()> + 'static) -> Test {

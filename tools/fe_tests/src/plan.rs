@@ -15,6 +15,8 @@ pub enum Bus {
     PciWithIommu,
     /// On virtio-mmio, which ACPI tells of.
     Mmio,
+    /// On PCI, and its disks are in other processes.
+    VhostUser,
 }
 
 /// What is special about a disk.
@@ -351,6 +353,18 @@ const MACHINES: &[Machine] = &[
         sleeps: false,
         rogues: &[],
         disks: &[disk("mine", "packed=on", PER_QUEUE)],
+        wires: &[],
+    },
+    Machine {
+        name: "vhost-user",
+        bus: Bus::VhostUser,
+        cpus: 2,
+        parameters: "",
+        has_other_drivers: false,
+        sleeps: false,
+        rogues: &[],
+        // The serial number is the daemon's choice.
+        disks: &[disk("vhost_user_blk", "packed=off", PER_QUEUE)],
         wires: &[],
     },
     Machine {

@@ -3,6 +3,7 @@
 //! virtio_fe.ko in L1, on virtio devices of QEMU's: each machine of `fe_tests` is a boot, and each
 //! of its disks is an image, which is made and judged here.
 
+mod backend;
 pub(super) mod bus;
 mod rogues;
 mod wires;
@@ -22,6 +23,7 @@ use fe_tests::plan::{self, work, Bus, Kind};
 use fe_tests::wire::{Carrier, Wire};
 use l1::job::{Job, ROOT};
 
+use self::backend::Backend;
 use super::test::{skipped, test, whole};
 use super::Lab;
 use crate::boot::boot;
@@ -109,6 +111,9 @@ fn cannot(lab: &Lab, plan: &plan::Machine) -> Option<String> {
     if rogues::qemu(lab, plan).is_none() {
         return Some(NO_RECENT.to_owned());
     }
+    if plan.bus == Bus::VhostUser {
+        return backend::missing();
+    }
     let is_bridged = |wire: &Wire| matches!(wire.carrier, Carrier::Bridge(_));
     match plan.wires.iter().any(is_bridged) {
         true => wires::missing(),
@@ -150,7 +155,9 @@ fn on(lab: &Lab, plan: &plan::Machine, wish: Wish<'_>) -> Result<Vec<Test>> {
         images: root.as_ref().map_or(&lab.images, |root| &root.images),
         ..lab.machine(&job, plan.cpus, &directory)
     };
+    let backends = Backend::start_all(plan, &directory)?;
     let outcome = boot(&machine, &name, wish.limit(plan))?;
+    drop(backends);
     let mut tests = ktap::parse("output", outcome.stream("fe_tests"));
     tests.push(whole("boot", &outcome, &tests));
     for disk in plan.disks {
@@ -170,21 +177,12 @@ fn image(directory: &Path, disk: &plan::Disk) -> PathBuf {
 fn hardware(plan: &plan::Machine, directory: &Path) -> Hardware {
     let words = bus::arguments(plan.bus).iter();
     let mut arguments: Vec<String> = words.map(|&word| word.to_owned()).collect();
-    let device = match plan.bus {
-        Bus::Pci | Bus::PciWithIommu => "virtio-blk-pci",
-        Bus::Mmio => "virtio-blk-device",
-    };
     for disk in plan.disks {
-        let (name, properties) = (disk.name, disk.properties);
-        let path = escaped(&image(directory, disk));
-        let special = match disk.kind {
-            Kind::Plain | Kind::Loose | Kind::Root | Kind::Work => "",
-            Kind::ReadOnly => ",read-only=on",
-            Kind::Slow => SLOW,
-        };
-        let drive = format!("file={path},format=raw,if=none,discard=unmap,id={name}{special}");
-        let device = format!("{device},drive={name},serial={name},{properties}");
-        arguments.extend(["-drive", &drive, "-device", &device].map(str::to_owned));
+        arguments.extend(match plan.bus {
+            Bus::Pci | Bus::PciWithIommu => inside(disk, "virtio-blk-pci", directory),
+            Bus::Mmio => inside(disk, "virtio-blk-device", directory),
+            Bus::VhostUser => backend::arguments(disk, directory),
+        });
     }
     arguments.extend(wires::arguments(plan));
     arguments.extend(rogues::arguments(plan.rogues, directory));
@@ -202,6 +200,22 @@ fn hardware(plan: &plan::Machine, directory: &Path) -> Hardware {
         arguments,
         cmdline: format!("{others} {} {}", bus::words(plan.bus), root_words(plan)),
     }
+}
+
+/// QEMU's arguments for a disk that it serves itself.
+fn inside(disk: &plan::Disk, device: &str, directory: &Path) -> Vec<String> {
+    let (name, properties) = (disk.name, disk.properties);
+    let path = escaped(&image(directory, disk));
+    let special = match disk.kind {
+        Kind::Plain | Kind::Loose | Kind::Root | Kind::Work => "",
+        Kind::ReadOnly => ",read-only=on",
+        Kind::Slow => SLOW,
+    };
+    let drive = format!("file={path},format=raw,if=none,discard=unmap,id={name}{special}");
+    let device = format!("{device},drive={name},serial={name},{properties}");
+    ["-drive", &drive, "-device", &device]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 /// What the kernel has to know of its root file system.

@@ -125,7 +125,7 @@ fn plugin_words(plugin: &Path, file: &Path, symbols: &Symbols) -> String {
 fn hardware(plan: &Plan) -> Hardware {
     let words = match plan.bus {
         Bus::PciWithIommu => IOMMU,
-        Bus::Pci | Bus::Mmio => bus::arguments(plan.bus),
+        other => bus::arguments(other),
     };
     let mut arguments: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
     arguments.extend(match plan.kind {
@@ -142,8 +142,8 @@ fn hardware(plan: &Plan) -> Hardware {
 
 fn disk(plan: &Plan) -> Vec<String> {
     let device = match plan.bus {
-        Bus::Pci | Bus::PciWithIommu => "virtio-blk-pci",
         Bus::Mmio => "virtio-blk-device",
+        _ => "virtio-blk-pci",
     };
     let drive = "driver=null-co,read-zeroes=on,size=1G,if=none,id=disk".to_owned();
     let device = format!("{device},drive=disk,num-queues=1,{}", plan.properties);

@@ -9,7 +9,7 @@ use crate::qemu::Hardware;
 /// QEMU's machine.
 pub(in crate::jobs) fn machine(bus: Bus) -> &'static str {
     match bus {
-        Bus::Pci | Bus::PciWithIommu => Hardware::PLAIN.machine,
+        Bus::Pci | Bus::PciWithIommu | Bus::VhostUser => Hardware::PLAIN.machine,
         Bus::Mmio => "microvm,rtc=on",
     }
 }
@@ -17,7 +17,7 @@ pub(in crate::jobs) fn machine(bus: Bus) -> &'static str {
 /// What QEMU has to know of the bus.
 pub(in crate::jobs) fn arguments(bus: Bus) -> &'static [&'static str] {
     match bus {
-        Bus::Pci => &[],
+        Bus::Pci | Bus::VhostUser => &[],
         Bus::PciWithIommu => &["-device", "intel-iommu,intremap=on,caching-mode=on,eim=on"],
         // As they are by default, these devices are legacy ones.
         Bus::Mmio => &["-global", "virtio-mmio.force-legacy=false"],
@@ -27,7 +27,7 @@ pub(in crate::jobs) fn arguments(bus: Bus) -> &'static [&'static str] {
 /// What the kernel has to know of the bus.
 pub(in crate::jobs) fn words(bus: Bus) -> &'static str {
     match bus {
-        Bus::Pci | Bus::Mmio => "",
+        Bus::Pci | Bus::Mmio | Bus::VhostUser => "",
         Bus::PciWithIommu => "intel_iommu=on",
     }
 }

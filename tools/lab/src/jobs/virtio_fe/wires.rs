@@ -19,7 +19,7 @@ const QUIET: &str =
 /// QEMU's arguments for the wires.
 pub(super) fn arguments(machine: &Machine) -> Vec<String> {
     let device = match machine.bus {
-        Bus::Pci | Bus::PciWithIommu => "virtio-net-pci,romfile=",
+        Bus::Pci | Bus::PciWithIommu | Bus::VhostUser => "virtio-net-pci,romfile=",
         Bus::Mmio => "virtio-net-device",
     };
     let mut arguments = Vec::new();
