@@ -9,6 +9,7 @@ mod fio;
 mod flood;
 mod gone;
 mod iperf;
+mod leak;
 mod offloads;
 mod recover;
 mod reload;
@@ -113,6 +114,7 @@ pub(crate) fn of(machine: &'static Machine, attack: Duration) -> Vec<Test> {
             Kind::Loose => OF_A_LOOSE_DISK,
             Kind::Root => OF_THE_ROOT,
             Kind::Work => OF_A_WORK_DISK,
+            Kind::Fleeting => &[],
         };
         for &(theme, run) in themes {
             let name = format!("{}.{theme}", disk.name);
@@ -122,6 +124,7 @@ pub(crate) fn of(machine: &'static Machine, attack: Duration) -> Vec<Test> {
         }
     }
     let themes = match machine.root() {
+        None if machine.is_reloaded() => &[],
         None => wire::OF_EACH_WIRE,
         Some(_) => OF_A_WORK_WIRE,
     };
@@ -137,7 +140,10 @@ pub(crate) fn of(machine: &'static Machine, attack: Duration) -> Vec<Test> {
     if machine.sleeps {
         tests.push(test("sleep".to_owned(), sleep::run));
     }
-    if machine.root().is_none() {
+    if machine.is_reloaded() {
+        tests.push(test("leak".to_owned(), leak::run));
+        tests.push(test("orphans".to_owned(), leak::orphans));
+    } else if machine.root().is_none() {
         tests.push(test("reload".to_owned(), reload::run));
     }
     if machine.has_other_drivers {

@@ -34,6 +34,8 @@ pub enum Kind {
     Root,
     /// It is empty, and programs that others wrote work on it.
     Work,
+    /// It is only there to come and go with the module.
+    Fleeting,
 }
 
 /// One disk; its serial number is its name.
@@ -113,6 +115,13 @@ const fn loose(disk: Disk) -> Disk {
     }
 }
 
+const fn fleeting(disk: Disk) -> Disk {
+    Disk {
+        kind: Kind::Fleeting,
+        ..disk
+    }
+}
+
 /// One vector for the configuration, and one for each queue: on two CPUs there are two.
 const PER_QUEUE: usize = 3;
 
@@ -152,6 +161,11 @@ const PCI_DISKS: &[Disk] = &[
         PER_QUEUE,
     ),
     read_only(disk("read-only", "packed=on", PER_QUEUE)),
+];
+
+const FLEETING: &[Disk] = &[
+    fleeting(disk("split", "packed=off", PER_QUEUE)),
+    fleeting(disk("packed", "packed=on", PER_QUEUE)),
 ];
 
 const IOMMU_DISKS: &[Disk] = &[
@@ -368,6 +382,17 @@ const MACHINES: &[Machine] = &[
         wires: &[],
     },
     Machine {
+        name: "reload",
+        bus: Bus::Pci,
+        cpus: 2,
+        parameters: "",
+        has_other_drivers: false,
+        sleeps: false,
+        rogues: &[],
+        disks: FLEETING,
+        wires: &[wire("packed", "packed=on", PAIR)],
+    },
+    Machine {
         name: "net-pci",
         bus: Bus::Pci,
         cpus: 2,
@@ -442,6 +467,11 @@ impl Machine {
     /// The disk that L1's root file system is on, if it is on one.
     pub fn root(&self) -> Option<&'static Disk> {
         self.disks.iter().find(|disk| disk.kind == Kind::Root)
+    }
+
+    /// Whether it is there for the module to come and go.
+    pub fn is_reloaded(&self) -> bool {
+        self.disks.iter().any(|disk| disk.kind == Kind::Fleeting)
     }
 }
 

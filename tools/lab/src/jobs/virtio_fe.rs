@@ -207,7 +207,7 @@ fn inside(disk: &plan::Disk, device: &str, directory: &Path) -> Vec<String> {
     let (name, properties) = (disk.name, disk.properties);
     let path = escaped(&image(directory, disk));
     let special = match disk.kind {
-        Kind::Plain | Kind::Loose | Kind::Root | Kind::Work => "",
+        Kind::Plain | Kind::Loose | Kind::Root | Kind::Work | Kind::Fleeting => "",
         Kind::ReadOnly => ",read-only=on",
         Kind::Slow => SLOW,
     };
