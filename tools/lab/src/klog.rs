@@ -5,7 +5,9 @@
 /// Text that stands only in a report of something wrong. Where the kernel prints it:
 /// `lib/bug.c`, `kernel/panic.c`, `arch/x86/mm/fault.c`, `arch/x86/kernel/dumpstack.c`,
 /// `kernel/locking/lockdep.c`, `mm/kasan/report.c`, `kernel/rcu/tree_stall.h`,
-/// `kernel/hung_task.c`, `kernel/watchdog.c`, `lib/refcount.c`, `fs/ext4/super.c`.
+/// `kernel/hung_task.c`, `kernel/watchdog.c`, `lib/refcount.c`, `fs/ext4/super.c`. And what is
+/// printed by who looks for something wrong and cannot any more: `kernel/dma/debug.c`,
+/// `lib/debugobjects.c`, `mm/kmemleak.c`.
 const SIGNS: &[&str] = &[
     "WARNING:",
     "BUG:",
@@ -43,6 +45,10 @@ const SIGNS: &[&str] = &[
     "Buffer I/O error",
     "JBD2: Error",
     "SUPERBLOCK corrupted",
+    "DMA-API: debugging out of memory",
+    "dma-debug disabled",
+    "ODEBUG disabled",
+    "Kernel memory leak detector disabled",
 ];
 
 /// Finds the lines that show that something is wrong, with their numbers from 1.
@@ -99,6 +105,11 @@ mod tests {
         "[    4.200000] I/O error, dev vda, sector 2048 op 0x1:(WRITE) flags 0x800 phys_seg 1 prio class 2",
         "[    4.200000] UBSAN: array-index-out-of-bounds in drivers/ioregion/x.c:10:2",
         "[    5.000000] traps: shunt-blk[77] trap invalid opcode: ip:7f sp:7f error:0",
+        "[    6.000000] BUG: MAX_LOCKDEP_KEYS too low!",
+        "[    6.000000] DMA-API: debugging out of memory - disabling",
+        "[    6.000000] DMA-API: cacheline tracking ENOMEM, dma-debug disabled",
+        "[    6.000000] ODEBUG: Out of memory. ODEBUG disabled",
+        "[    6.000000] kmemleak: Kernel memory leak detector disabled",
         "[    5.000000] shunt-blk[77]: segfault at 8 ip 00007f0 sp 00007f error 4",
     ];
 

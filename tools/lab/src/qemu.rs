@@ -156,14 +156,15 @@ impl Machine<'_> {
             .to_vec()
     }
 
-    /// A WARN is printed at level 4, which `quiet` would hide from the scan of the log.
+    /// A WARN is printed at level 4, which `quiet` would hide from the scan of the log, and that
+    /// lockdep has given up, at level 7.
     /// KVM polls for a while before a halted guest sleeps; under TCG that takes the CPU away
     /// from the device that the guest waits for, and makes a guest take longer. On a busy machine
     /// the kernel's check of its timer finds no tick in time, and panics.
     fn cmdline(&self) -> String {
         let clock = self.clock();
         let level = match self.console {
-            Console::File => 7,
+            Console::File => 8,
             Console::Terminal => 5,
         };
         format!(
