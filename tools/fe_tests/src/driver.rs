@@ -21,13 +21,16 @@ const DEBUGFS: &str = "/sys/kernel/debug";
 pub(crate) struct Module {
     path: PathBuf,
     parameters: String,
+    /// How often it is to go and come.
+    pub(crate) reloads: u32,
 }
 
 impl Module {
-    pub(crate) fn new(path: &Path, parameters: &str) -> Self {
+    pub(crate) fn new(path: &Path, parameters: &str, reloads: u32) -> Self {
         Self {
             path: path.to_owned(),
             parameters: parameters.to_owned(),
+            reloads,
         }
     }
 

@@ -36,6 +36,9 @@ struct Options {
     /// Seconds for which devices that lie do so
     #[arg(long, default_value_t = 10)]
     attack_seconds: u64,
+    /// How often the module goes and comes
+    #[arg(long, default_value_t = 8)]
+    reloads: u32,
 }
 
 fn main() -> ExitCode {
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
 /// Whether all tests passed.
 fn work(options: &Options) -> Result<bool> {
     let machine = plan::machine(&options.machine).context("there is no such machine")?;
-    let module = Module::new(&options.module, machine.parameters);
+    let module = Module::new(&options.module, machine.parameters, options.reloads);
     let tests = cases::of(machine, Duration::from_secs(options.attack_seconds));
     println!("KTAP version 1");
     println!("1..{}", tests.len());

@@ -41,9 +41,13 @@ struct Options {
     /// Print the names of the tests and stop.
     #[arg(long)]
     list: bool,
-    /// Seconds after which a test counts as hung.
+    /// Seconds after which a test counts as hung, on an ordinary kernel.
     #[arg(long, default_value_t = 60)]
     timeout: u64,
+    /// How many times as slow this kernel is: tests have as many times as long, and what repeats
+    /// something thousands of times does so as many times less often.
+    #[arg(long, default_value_t = 1)]
+    slower: u32,
     /// The module file, for the tests that load and unload it.
     #[arg(long)]
     module: Option<PathBuf>,
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
     }
     let context = Context {
         module: options.module,
+        slower: options.slower,
     };
     if let Some(name) = options.only {
         return runner::run_here(&name, &context);
@@ -78,5 +83,6 @@ fn main() -> ExitCode {
         eprintln!("no test's name contains {}", options.filters.join(" or "));
         return ExitCode::FAILURE;
     }
-    runner::run_all(&tests, &context, Duration::from_secs(options.timeout))
+    let timeout = Duration::from_secs(options.timeout) * context.slower;
+    runner::run_all(&tests, &context, timeout)
 }

@@ -80,7 +80,8 @@ pub(crate) fn run_here(name: &str, context: &Context) -> ExitCode {
 
 fn run_in_child(test: &Test, context: &Context, timeout: Duration) -> Result<Verdict> {
     let mut command = Command::new("/proc/self/exe");
-    command.arg("--only").arg(test.name);
+    command.args(["--only", test.name]);
+    command.args(["--slower", &context.slower.to_string()]);
     if let Some(module) = &context.module {
         command.arg("--module").arg(module);
     }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use ioregion_wire::uapi::KVM_CAP_IOREGIONFD;
@@ -15,6 +16,21 @@ use crate::cases;
 pub(crate) struct Context {
     /// File of ioregion.ko.
     pub(crate) module: Option<PathBuf>,
+    /// How many times as slow as an ordinary kernel this one is.
+    pub(crate) slower: u32,
+}
+
+impl Context {
+    /// How often to repeat what takes an ordinary kernel `count` times to be worth it.
+    pub(crate) fn times(&self, count: u32) -> u32 {
+        count / self.slower
+    }
+
+    /// How long a vCPU is left alone in a storm of signals: long enough to get into the module and
+    /// sleep there.
+    pub(crate) fn between_signals(&self) -> Duration {
+        Duration::from_millis(2) * self.slower
+    }
 }
 
 /// What a test cannot do without.

@@ -10,12 +10,10 @@ use rustix::io::Errno;
 use super::{open, wire};
 use crate::driver::Module;
 
-const TIMES: u32 = 8;
-
 /// Each time all disks are there and hold what was written before. While one is open the module
 /// stays.
 pub(super) fn run(machine: &Machine, module: &Module) -> Result<()> {
-    for time in 0..TIMES {
+    for time in 0..module.reloads {
         once(machine, module).with_context(|| format!("time {time}"))?;
     }
     Ok(())

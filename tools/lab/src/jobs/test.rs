@@ -18,9 +18,8 @@ use crate::ktap::{self, Test, Verdict};
 use crate::out;
 use crate::qemu::{Machine, Program, NO_RECENT};
 
-/// Seconds for all selftests, and for one.
+/// Seconds for all selftests.
 const SELFTESTS_LIMIT: u64 = 600;
-const SELFTEST_LIMIT: u64 = 60;
 
 /// Parts of the program `hostile` that attack for the given time; seconds for the end of one,
 /// and for the boot and the other parts.
@@ -174,7 +173,7 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
 
 fn selftests(lab: &Lab, cpus: u32, pace: Pace) -> Result<Vec<Test>> {
     let name = format!("selftests-{cpus}cpu");
-    let words = [format!("--timeout={}", pace.slower * SELFTEST_LIMIT)];
+    let words = [format!("--slower={}", pace.slower)];
     let limit = pace.limit(SELFTESTS_LIMIT);
     // For the same reason as hostile processes, if it can be had.
     let recent = Program::recent(&lab.places).filter(|_| cpus > 1);

@@ -35,6 +35,9 @@ use crate::qemu::{escaped, Hardware, Machine, NO_RECENT};
 /// Seconds for all tests of a machine.
 const LIMIT: u64 = 240;
 
+/// How often the module goes and comes.
+const RELOADS: u64 = 8;
+
 /// Requests in a second.
 const SLOW: &str = ",throttling.iops-total=2";
 
@@ -50,7 +53,7 @@ const ROGUE_IMAGE: &str = "rogue.img";
 /// What the user wants of these tests.
 #[derive(Clone, Copy)]
 pub(super) struct Wish<'a> {
-    /// Times all limits.
+    /// Times all limits, and divides how often things are done.
     pub(super) slower: u64,
     /// Seconds for which devices that lie do so.
     pub(super) attack: u64,
@@ -137,6 +140,7 @@ fn on(lab: &Lab, plan: &plan::Machine, wish: Wish<'_>) -> Result<Vec<Test>> {
     }
     let _servers = rogues::start(lab, plan.rogues, &directory, ROGUE_IMAGE)?;
     let attack = wish.attack.to_string();
+    let reloads = RELOADS.div_ceil(wish.slower).to_string();
     let words = [
         "/bin/fe_tests",
         "--machine",
@@ -145,6 +149,8 @@ fn on(lab: &Lab, plan: &plan::Machine, wish: Wish<'_>) -> Result<Vec<Test>> {
         "/lib/modules/virtio_fe.ko",
         "--attack-seconds",
         &attack,
+        "--reloads",
+        &reloads,
     ];
     let job = Job::Program(words.map(str::to_owned).to_vec());
     let hardware = hardware(plan, &directory);

@@ -4,7 +4,6 @@
 
 use anyhow::Result;
 use rawguest::{ram, Access, Asm, Exit, Kicker, Machine, Mem, Reg, Storm, Width};
-use std::time::Duration;
 
 use crate::check::check_eq;
 use crate::guest::{
@@ -163,10 +162,10 @@ fn page_crossing(_: &Context) -> Result<()> {
     Ok(())
 }
 
-fn storm_leaves_the_sum_alone(_: &Context) -> Result<()> {
+fn storm_leaves_the_sum_alone(context: &Context) -> Result<()> {
     const COUNT: u32 = 2000;
     let mut vcpu = Machine::new()?.add_vcpu(&sum_of_reads(Width::Long, MMIO, COUNT))?;
-    let _storm = Storm::start(Kicker::for_this_thread(&vcpu)?, Duration::from_millis(1))?;
+    let _storm = Storm::start(Kicker::for_this_thread(&vcpu)?, context.between_signals())?;
     let (mut interruptions, mut reads) = (0, 0);
     loop {
         match vcpu.run()? {

@@ -4,7 +4,6 @@
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use ioregion_wire::frame::{Command, FRAME_SIZE};
@@ -47,8 +46,8 @@ const HELD: u32 = 100;
 pub(super) const VALUE: u64 = 0x1234_5678;
 
 /// Runs the guest to its end in a storm of signals and reports each interruption.
-fn run_in_storm(vcpu: &mut Vcpu, interrupted: &Sender<()>) -> Result<()> {
-    let _storm = Storm::start(Kicker::for_this_thread(vcpu)?, Duration::from_millis(1))?;
+fn run_in_storm(context: &Context, vcpu: &mut Vcpu, interrupted: &Sender<()>) -> Result<()> {
+    let _storm = Storm::start(Kicker::for_this_thread(vcpu)?, context.between_signals())?;
     loop {
         match vcpu.run()? {
             Exit::Interrupted => interrupted.send(()).context("the device is gone")?,
@@ -65,7 +64,11 @@ fn await_interruption(interruptions: &Receiver<()>) -> Result<()> {
 
 /// Runs a guest in a storm; the device answers the n-th command with n, and some only after the
 /// storm has hit the waiting vCPU. Returns the vCPU and the commands.
-fn play_in_storm(transport: Transport, program: &Asm) -> Result<(Vcpu, Vec<Command>)> {
+fn play_in_storm(
+    context: &Context,
+    transport: Transport,
+    program: &Asm,
+) -> Result<(Vcpu, Vec<Command>)> {
     tasks::stay_on_one_cpu()?;
     let mut scene = scene(transport, program, page)?;
     let (interrupted, interruptions) = mpsc::channel();
@@ -79,90 +82,100 @@ fn play_in_storm(transport: Transport, program: &Asm) -> Result<(Vcpu, Vec<Comma
     };
     let vcpu = &mut scene.vcpu;
     let ((), log) = with_device(&mut scene.device, answer, || {
-        run_in_storm(vcpu, &interrupted)
+        run_in_storm(context, vcpu, &interrupted)
     })?;
     Ok((scene.vcpu, log))
 }
 
-fn reads_in_a_storm(transport: Transport) -> Result<()> {
-    let (vcpu, log) = play_in_storm(transport, &sum_of_reads(Width::Long, MMIO, COUNT))?;
+fn reads_in_a_storm(context: &Context, transport: Transport) -> Result<()> {
+    let count = context.times(COUNT);
+    let (vcpu, log) = play_in_storm(context, transport, &sum_of_reads(Width::Long, MMIO, count))?;
     check_eq!(
         log,
-        vec![read_command(Width::Long, 0); COUNT as usize],
+        vec![read_command(Width::Long, 0); count as usize],
         "commands"
     );
     check_eq!(
         vcpu.reg(Reg::Si)?,
-        u64::from(COUNT * (COUNT + 1) / 2),
+        u64::from(count * (count + 1) / 2),
         "sum of the values"
     );
     Ok(())
 }
 
-fn reads_in_a_storm_seqpacket(_: &Context) -> Result<()> {
-    reads_in_a_storm(Transport::Seqpacket)
+fn reads_in_a_storm_seqpacket(context: &Context) -> Result<()> {
+    reads_in_a_storm(context, Transport::Seqpacket)
 }
 
-fn reads_in_a_storm_stream(_: &Context) -> Result<()> {
-    reads_in_a_storm(Transport::Stream)
+fn reads_in_a_storm_stream(context: &Context) -> Result<()> {
+    reads_in_a_storm(context, Transport::Stream)
 }
 
-fn reads_in_a_storm_pipes(_: &Context) -> Result<()> {
-    reads_in_a_storm(Transport::Pipes)
+fn reads_in_a_storm_pipes(context: &Context) -> Result<()> {
+    reads_in_a_storm(context, Transport::Pipes)
 }
 
-fn reads_in_a_storm_ring(_: &Context) -> Result<()> {
-    reads_in_a_storm(Transport::Ring)
+fn reads_in_a_storm_ring(context: &Context) -> Result<()> {
+    reads_in_a_storm(context, Transport::Ring)
 }
 
-fn writes_in_a_storm(transport: Transport) -> Result<()> {
-    let (_, log) = play_in_storm(transport, &counting_writes(Width::Long, MMIO, COUNT))?;
+fn writes_in_a_storm(context: &Context, transport: Transport) -> Result<()> {
+    let count = context.times(COUNT);
+    let (_, log) = play_in_storm(
+        context,
+        transport,
+        &counting_writes(Width::Long, MMIO, count),
+    )?;
     let write = |value: u32| write_command(Width::Long, 0, value.into());
-    check_eq!(log, (1..=COUNT).map(write).collect::<Vec<_>>(), "commands");
+    check_eq!(log, (1..=count).map(write).collect::<Vec<_>>(), "commands");
     Ok(())
 }
 
-fn writes_in_a_storm_seqpacket(_: &Context) -> Result<()> {
-    writes_in_a_storm(Transport::Seqpacket)
+fn writes_in_a_storm_seqpacket(context: &Context) -> Result<()> {
+    writes_in_a_storm(context, Transport::Seqpacket)
 }
 
-fn writes_in_a_storm_stream(_: &Context) -> Result<()> {
-    writes_in_a_storm(Transport::Stream)
+fn writes_in_a_storm_stream(context: &Context) -> Result<()> {
+    writes_in_a_storm(context, Transport::Stream)
 }
 
-fn writes_in_a_storm_pipes(_: &Context) -> Result<()> {
-    writes_in_a_storm(Transport::Pipes)
+fn writes_in_a_storm_pipes(context: &Context) -> Result<()> {
+    writes_in_a_storm(context, Transport::Pipes)
 }
 
-fn writes_in_a_storm_ring(_: &Context) -> Result<()> {
-    writes_in_a_storm(Transport::Ring)
+fn writes_in_a_storm_ring(context: &Context) -> Result<()> {
+    writes_in_a_storm(context, Transport::Ring)
 }
 
-/// The device reads nothing until the vCPU, blocked in sending, has been interrupted.
-fn posted_writes_to_a_full_channel_in_a_storm(_: &Context) -> Result<()> {
+/// The device reads nothing until the vCPU, blocked in sending, has been interrupted; and so again
+/// some times.
+fn posted_writes_to_a_full_channel_in_a_storm(context: &Context) -> Result<()> {
+    /// No channel holds twice as many commands, which are left at the last time.
+    const BETWEEN: u32 = 2000;
     tasks::stay_on_one_cpu()?;
+    let times = context.times(4).max(1);
+    let count = BETWEEN * (times + 1);
     for transport in TRANSPORTS {
-        let program = counting_writes(Width::Long, MMIO, COUNT);
+        let program = counting_writes(Width::Long, MMIO, count);
         let mut test = scene(transport, &program, |end| posted(page(end)))?;
         let (interrupted, interruptions) = mpsc::channel();
         let vcpu_thread = tasks::this_thread();
         let mut seen = 0;
         let slow = move |_: &_| {
             seen += 1;
-            // No channel holds the 4000 commands that are left at the last of these.
-            if [1, 2001, 4001, 6001].contains(&seen) {
+            if seen % BETWEEN == 1 && seen < BETWEEN * times {
                 tasks::wait_until_asleep(vcpu_thread)?;
                 await_interruption(&interruptions)?;
             }
             Ok(0)
         };
         let ((), log) = with_device(&mut test.device, slow, || {
-            run_in_storm(&mut test.vcpu, &interrupted)
+            run_in_storm(context, &mut test.vcpu, &interrupted)
         })?;
         let write = |value: u32| posted_command(Width::Long, 0, value.into());
         check_eq!(
             log,
-            (1..=COUNT).map(write).collect::<Vec<_>>(),
+            (1..=count).map(write).collect::<Vec<_>>(),
             "commands, {transport:?}"
         );
     }

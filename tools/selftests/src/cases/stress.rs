@@ -43,21 +43,22 @@ struct Tally {
     maybe_answered: u64,
 }
 
-fn regions_come_and_go(_: &Context) -> Result<()> {
+fn regions_come_and_go(context: &Context) -> Result<()> {
     TRANSPORTS
         .into_iter()
-        .try_for_each(|transport| churn(transport, Ending::Removed))
+        .try_for_each(|transport| churn(context, transport, Ending::Removed))
 }
 
-fn devices_die(_: &Context) -> Result<()> {
+fn devices_die(context: &Context) -> Result<()> {
     TRANSPORTS
         .into_iter()
-        .try_for_each(|transport| churn(transport, Ending::Dies))
+        .try_for_each(|transport| churn(context, transport, Ending::Dies))
 }
 
 /// Every read gives 1, whoever answers it: device or VMM. So a vCPU's sum counts its reads, and
 /// must fit what device and VMM have answered.
-fn churn(transport: Transport, ending: Ending) -> Result<()> {
+fn churn(context: &Context, transport: Transport, ending: Ending) -> Result<()> {
+    let interval = context.between_signals();
     let machine = Machine::new()?;
     let mut vcpus = [
         machine.add_vcpu(&endless_reads())?,
@@ -67,7 +68,7 @@ fn churn(transport: Transport, ending: Ending) -> Result<()> {
     let (answered, tallies) = thread::scope(|scope| {
         let runners = vcpus
             .each_mut()
-            .map(|vcpu| scope.spawn(|| or_die(run(vcpu, &stop))));
+            .map(|vcpu| scope.spawn(|| or_die(run(vcpu, interval, &stop))));
         let mut answered = 0;
         for round in 0..ROUNDS {
             answered += or_die(one_life(&machine, transport, ending, round));
@@ -103,8 +104,8 @@ fn endless_reads() -> Asm {
 }
 
 /// Runs a vCPU until it is told to stop and has no access under way.
-fn run(vcpu: &mut Vcpu, stop: &AtomicBool) -> Result<Tally> {
-    let _storm = Storm::start(Kicker::for_this_thread(vcpu)?, Duration::from_millis(1))?;
+fn run(vcpu: &mut Vcpu, interval: Duration, stop: &AtomicBool) -> Result<Tally> {
+    let _storm = Storm::start(Kicker::for_this_thread(vcpu)?, interval)?;
     let mut tally = Tally::default();
     loop {
         match vcpu.run()? {

@@ -74,17 +74,17 @@ fn run_both(vcpus: &mut [Vcpu; 2]) -> Result<()> {
     })
 }
 
-fn each_gets_its_own_replies(_: &Context) -> Result<()> {
-    const COUNT: u32 = 10_000;
+fn each_gets_its_own_replies(context: &Context) -> Result<()> {
+    let count = context.times(10_000);
     tasks::stay_on_one_cpu()?;
-    let read = |offset| sum_of_reads(Width::Long, MMIO + offset, COUNT);
+    let read = |offset| sum_of_reads(Width::Long, MMIO + offset, count);
     let (_machine, mut vcpus, mut device) =
         fixture(Transport::Seqpacket, [&read(FIRST), &read(SECOND)])?;
     let answer = |command: &Command| Ok(value_at(command.offset));
     let ((), log) = with_device(&mut device, answer, || run_both(&mut vcpus))?;
-    check_eq!(log.len(), 2 * COUNT as usize, "commands");
+    check_eq!(log.len(), 2 * count as usize, "commands");
     for (vcpu, offset) in vcpus.iter().zip([FIRST, SECOND]) {
-        let want = u64::from(COUNT) * value_at(offset);
+        let want = u64::from(count) * value_at(offset);
         check_eq!(vcpu.reg(Reg::Si)?, want, "sum of the reads at {offset:#x}");
     }
     Ok(())

@@ -169,13 +169,13 @@ fn second_answer_is_ignored(_: &Context) -> Result<()> {
 
 /// Whatever the device stores, each access ends: with some value or with a failure, at the
 /// latest when the device is gone.
-fn random_words_everywhere(_: &Context) -> Result<()> {
-    const ACCESSES: u32 = 3_000;
+fn random_words_everywhere(context: &Context) -> Result<()> {
+    let (accesses, stores) = (context.times(3_000), context.times(200_000));
     for seed in 1..=3 {
         for is_posted in [false, true] {
             let program = match is_posted {
-                false => sum_of_reads(Width::Long, MMIO, ACCESSES),
-                true => counting_writes(Width::Long, MMIO, ACCESSES),
+                false => sum_of_reads(Width::Long, MMIO, accesses),
+                true => counting_writes(Width::Long, MMIO, accesses),
             };
             let Fixture {
                 machine: _machine,
@@ -187,7 +187,9 @@ fn random_words_everywhere(_: &Context) -> Result<()> {
                 true => posted(mmio(MMIO, 0x1000, end)),
             })?;
             std::thread::scope(|scope| {
-                scope.spawn(move || crate::stage::or_die(scribble(&device, Random::new(seed))));
+                scope.spawn(move || {
+                    crate::stage::or_die(scribble(&device, Random::new(seed), stores))
+                });
                 run_to_the_end(&mut vcpu)
             })?;
         }
@@ -195,9 +197,9 @@ fn random_words_everywhere(_: &Context) -> Result<()> {
     Ok(())
 }
 
-fn scribble(device: &RingDevice, mut random: Random) -> Result<()> {
+fn scribble(device: &RingDevice, mut random: Random, stores: u32) -> Result<()> {
     let mut likely = 0;
-    for _ in 0..200_000 {
+    for _ in 0..stores {
         let word = random.next() as usize % (device.own.size() / 8);
         let value = match random.next() % 4 {
             0 => random.next(),
