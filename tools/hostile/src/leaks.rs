@@ -8,17 +8,11 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 
-use crate::part::Skip;
-
 const NAME: &CStr = c"ioregion";
 const REFERENCES: &str = "/sys/module/ioregion/refcnt";
-const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
-/// kmemleak does not report what is younger (`MSECS_MIN_AGE` in mm/kmemleak.c).
-const KMEMLEAK_AGE: Duration = Duration::from_secs(5);
 
 /// Returns when nothing pins the module: VMs are destroyed by whoever drops the last reference,
 /// who may still be at it.
@@ -43,30 +37,6 @@ pub(crate) fn expect_no_areas() -> Result<()> {
 
 fn is_area(line: &str) -> bool {
     line.contains(" shunt_ring_alloc+")
-}
-
-/// Objects that kmemleak finds and that the module has to do with.
-pub(crate) fn expect_no_lost_objects() -> Result<()> {
-    if let Err(error) = fs::write(KMEMLEAK, "scan") {
-        return Err(Skip(format!("no kmemleak in this kernel: {error}")).into());
-    }
-    thread::sleep(KMEMLEAK_AGE);
-    // What was on some stack during one scan is not during both.
-    for _ in 0..2 {
-        fs::write(KMEMLEAK, "scan").context("scan")?;
-    }
-    let text = fs::read_to_string(KMEMLEAK).context(KMEMLEAK)?;
-    let ours: Vec<&str> = reports(&text)
-        .filter(|report| report.contains("ioregion"))
-        .collect();
-    ensure!(ours.is_empty(), "lost objects: {}", ours.join("\n"));
-    Ok(())
-}
-
-/// Each begins with a line that is not indented.
-fn reports(text: &str) -> impl Iterator<Item = &str> {
-    text.split("unreferenced object")
-        .filter(|report| !report.trim().is_empty())
 }
 
 /// Takes the module out and puts it in again.
@@ -94,13 +64,5 @@ mod tests {
         assert!(!is_area(
             "0xffffffffc0200000-0xffffffffc0212000   73728 move_module+0x1a/0x80 pages=17 vmalloc N0=17"
         ));
-    }
-
-    #[test]
-    fn reports_are_told_apart() {
-        let text = "unreferenced object 0x1 (size 8):\n  backtrace:\n    a [ioregion]\nunreferenced object 0x2 (size 8):\n    b\n";
-        let ours = reports(text).filter(|report| report.contains("ioregion"));
-        assert_eq!(ours.count(), 1);
-        assert_eq!(reports("").count(), 0);
     }
 }

@@ -70,10 +70,6 @@ pub(crate) const PARTS: &[Part] = &[
         run: |_| leaks::expect_no_areas().map(|()| String::new()),
     },
     Part {
-        name: "after.no_lost_objects",
-        run: |_| leaks::expect_no_lost_objects().map(|()| String::new()),
-    },
-    Part {
         name: "after.module_reloads",
         run: reload,
     },

@@ -8,6 +8,7 @@ mod disk_root;
 mod guest;
 mod host;
 mod interactive;
+mod leaks;
 mod program;
 mod results;
 mod scenarios;
@@ -53,14 +54,16 @@ fn life() -> Result<()> {
     results.drain()
 }
 
-/// Runs the job; its exit status.
+/// Runs the job and looks at what it left; its exit status.
 fn work(results: &Results) -> Result<i32> {
     host::load_modules(results)?;
     let cmdline = fs::read_to_string("/proc/cmdline").context("/proc/cmdline")?;
-    match Job::from_cmdline(&cmdline).map_err(|error| anyhow!(error))? {
+    let status = match Job::from_cmdline(&cmdline).map_err(|error| anyhow!(error))? {
         Job::Program(words) => program::run(&words, results),
         Job::Scenarios(names) => scenarios::run(&names, results),
         Job::Shell => interactive::shell(),
         Job::Guest(name) => interactive::guest(&name, results),
-    }
+    }?;
+    leaks::expect_none(results)?;
+    Ok(status)
 }
