@@ -237,6 +237,7 @@ static void apply(struct net_device *dev, const struct shunt_netdev_settings *se
 	else
 		eth_hw_addr_random(dev);
 	dev->min_mtu = ETH_MIN_MTU;
+	dev->needed_headroom = sizeof(struct virtio_net_hdr_v1);
 	dev->max_mtu = settings->max_mtu;
 	dev->mtu = settings->mtu;
 	dev->hw_features = tx_features(settings->offloads);

@@ -8,29 +8,11 @@
 /* rust/netdev/src/ffi.rs asserts the same numbers. */
 static_assert(sizeof(struct shunt_segment) == 16);
 static_assert(offsetof(struct shunt_segment, len) == 8);
+static_assert(offsetof(struct shunt_packet_map, has_header) == 4);
 static_assert(offsetof(struct shunt_packet_map, first) == 8);
 static_assert(offsetof(struct shunt_packet_map, segments) == 24);
 static_assert(sizeof(struct virtio_net_hdr) == 10);
-
-/*
- * Make the packet one that can wait for long: the ring is looked at when there is something to
- * send or to receive, and its sender must not wait for that. And describe what the device is to
- * do with it.
- */
-int shunt_skb_take(struct sk_buff *skb, struct virtio_net_hdr *header)
-{
-	int r = skb_orphan_frags(skb, GFP_ATOMIC);
-
-	if (r)
-		return r;
-	r = virtio_net_hdr_from_skb(skb, header, true, false, 0);
-	if (r)
-		return r;
-	skb_tx_timestamp(skb);
-	skb_orphan(skb);
-	nf_reset_ct(skb);
-	return 0;
-}
+static_assert(sizeof(struct virtio_net_hdr_v1) == 12);
 
 static int map_page(struct device *dev, struct page *page, u32 offset, u32 len,
 		    struct shunt_segment *segment)
@@ -44,14 +26,16 @@ static int map_page(struct device *dev, struct page *page, u32 offset, u32 len,
 	return dma_mapping_error(dev, segment->addr);
 }
 
-/* With @dev, map for it; without, the device uses physical addresses. */
-int shunt_skb_map(struct sk_buff *skb, struct device *dev, struct shunt_packet_map *map)
+/* With @dev, map for it; without, the device uses physical addresses. From @before bytes before it. */
+static int map_skb(struct sk_buff *skb, u32 before, struct device *dev,
+		   struct shunt_packet_map *map)
 {
 	struct skb_shared_info *info = skb_shinfo(skb);
+	void *data = skb->data - before;
 	int i, r;
 
 	map->count = 0;
-	r = map_page(dev, virt_to_page(skb->data), offset_in_page(skb->data), skb_headlen(skb),
+	r = map_page(dev, virt_to_page(data), offset_in_page(data), skb_headlen(skb) + before,
 		     &map->segments[0]);
 	for (i = 0; !r; i++) {
 		const skb_frag_t *frag = &info->frags[i];
@@ -65,6 +49,43 @@ int shunt_skb_map(struct sk_buff *skb, struct device *dev, struct shunt_packet_m
 	if (map->count)
 		shunt_skb_unmap(skb, dev, map);
 	return r;
+}
+
+/* Room before the packet's data that is ours, so that a header there is one piece with them. */
+static struct virtio_net_hdr_v1 *room_before(struct sk_buff *skb)
+{
+	struct virtio_net_hdr_v1 *header = (void *)(skb->data - sizeof(*header));
+
+	if (skb_headroom(skb) < sizeof(*header) || skb_header_cloned(skb))
+		return NULL;
+	return IS_ALIGNED((unsigned long)header, __alignof__(*header)) ? header : NULL;
+}
+
+/*
+ * Make the packet one that can wait for long: the ring is looked at when there is something to
+ * send or to receive, and its sender must not wait for that. Describe what the device is to do
+ * with it, before its data or else in @header, and map it.
+ */
+int shunt_skb_take(struct sk_buff *skb, struct device *dev, struct virtio_net_hdr_v1 *header,
+		   struct shunt_packet_map *map)
+{
+	struct virtio_net_hdr_v1 *before;
+	int r = skb_orphan_frags(skb, GFP_ATOMIC);
+
+	if (r)
+		return r;
+	before = room_before(skb);
+	map->has_header = !!before;
+	if (before)
+		header = before;
+	header->num_buffers = 0;
+	r = virtio_net_hdr_from_skb(skb, (struct virtio_net_hdr *)header, true, false, 0);
+	if (r)
+		return r;
+	skb_tx_timestamp(skb);
+	skb_orphan(skb);
+	nf_reset_ct(skb);
+	return map_skb(skb, before ? sizeof(*before) : 0, dev, map);
 }
 
 /* The memory of an skb is mapped as pages, the first as the others. */

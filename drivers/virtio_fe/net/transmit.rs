@@ -116,16 +116,15 @@ impl Transmitter {
     #[inline]
     pub(super) fn add(&mut self, mut packet: SkBuff) -> Result {
         let place = *self.free.last().ok_or(ENOSPC)?;
-        let header = packet.take()?;
         let at = PLACE * usize::from(place);
-        self.write_header(at, &header);
         let table = self.memory.part(at + HEADER, TABLE).ok_or(ENOSPC)?;
         let map = self.maps.get_mut(usize::from(place)).ok_or(ENOSPC)?;
-        packet.map(self.dma.as_deref(), map)?;
-        let parts = map.behind(Segment {
-            address: self.memory.address() + at as u64,
-            length: size_of::<Header>() as u32,
-        });
+        let mut header = Header::default();
+        packet.take(self.dma.as_deref(), &mut header, map)?;
+        let parts = match map.has_header() {
+            true => map.pieces(),
+            false => map.behind(put_header(&self.memory, at, &header)),
+        };
         let sent = Sent { packet, place };
         let added = if parts.len() <= DIRECT || !self.is_indirect {
             self.queue.ring.add(parts, &[], sent)
@@ -149,15 +148,6 @@ impl Transmitter {
                 })
             }
         }
-    }
-
-    #[inline]
-    fn write_header(&self, at: usize, header: &Header) {
-        let mut bytes = [0; HEADER];
-        bytes[..size_of::<Header>()].copy_from_slice(header.as_bytes());
-        let [low, high]: [u64; 2] = zerocopy::transmute!(bytes);
-        self.memory
-            .store64_pair(at, [u64::from_le(low), u64::from_le(high)]);
     }
 
     /// Shows the device what is in the ring.
@@ -229,6 +219,19 @@ impl Transmitter {
 impl Drop for Transmitter {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// Writes a header for which there is no room before its packet; where it is.
+#[cold]
+fn put_header(memory: &DmaMemory, at: usize, header: &Header) -> Segment {
+    let mut bytes = [0; HEADER];
+    bytes[..size_of::<Header>()].copy_from_slice(header.as_bytes());
+    let [low, high]: [u64; 2] = zerocopy::transmute!(bytes);
+    memory.store64_pair(at, [u64::from_le(low), u64::from_le(high)]);
+    Segment {
+        address: memory.address() + at as u64,
+        length: size_of::<Header>() as u32,
     }
 }
 

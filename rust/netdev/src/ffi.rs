@@ -111,6 +111,8 @@ pub const MAX_SEGMENTS: usize = bindings::CONFIG_MAX_SKB_FRAGS as usize + 1;
 #[derive(Clone, Copy, Default)]
 pub(crate) struct RawPacketMap {
     pub(crate) count: u32,
+    /// Whether the packet begins with its header.
+    pub(crate) has_header: u32,
     /// `first` and `segments`.
     pub(crate) parts: [Segment; MAX_SEGMENTS + 1],
 }
@@ -130,8 +132,9 @@ const _: () = {
     assert!(size_of::<Segment>() == 16);
     assert!(offset_of!(Segment, length) == 8);
     assert!(size_of::<Segment>() == 16);
+    assert!(offset_of!(RawPacketMap, has_header) == 4);
     assert!(offset_of!(RawPacketMap, parts) == 8);
-    // C has the first ten of its bytes.
+    assert!(size_of::<Header>() == 12);
     assert!(offset_of!(Header, num_buffers) == 10);
 };
 
@@ -168,10 +171,10 @@ extern "C" {
     pub(crate) fn shunt_tx_wake(device: *mut Netdev, pair: u32);
     pub(crate) fn shunt_tx_is_stopped(device: *mut Netdev, pair: u32) -> bool;
 
-    pub(crate) fn shunt_skb_take(skb: *mut bindings::sk_buff, header: *mut Header) -> c_int;
-    pub(crate) fn shunt_skb_map(
+    pub(crate) fn shunt_skb_take(
         skb: *mut bindings::sk_buff,
         dev: *mut c_void,
+        header: *mut Header,
         map: *mut RawPacketMap,
     ) -> c_int;
     pub(crate) fn shunt_skb_unmap(

@@ -52,32 +52,28 @@ impl SkBuff {
         unsafe { ffi::shunt_skb_len(self.as_raw()) }
     }
 
-    /// Lets its sender go on, as it may stay with the device for long, and says what the device has
-    /// to do with it.
+    /// Lets its sender go on, as it may stay with the device for long, and lets the device read it;
+    /// that needs work only if the device uses DMA addresses. What the device has to do with it
+    /// goes before its data, or if there is no room, into `header`.
     ///
     /// # Errors
     ///
-    /// No memory, or it is of a kind that there is no header for.
+    /// No memory, it cannot be mapped, or it is of a kind that there is no header for. It is not
+    /// mapped then.
     #[inline]
-    pub fn take(&mut self) -> Result<Header> {
-        let mut header = Header::default();
-        // SAFETY: By the type invariant; C writes the part of the header that it knows.
-        to_result(unsafe { ffi::shunt_skb_take(self.as_raw(), &raw mut header) })?;
-        Ok(header)
-    }
-
-    /// Lets the device read it; that needs work only if the device uses DMA addresses.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be mapped.
-    #[inline]
-    pub fn map(&self, dma: Option<&Device>, map: &mut PacketMap) -> Result {
+    pub fn take(
+        &mut self,
+        dma: Option<&Device>,
+        header: &mut Header,
+        map: &mut PacketMap,
+    ) -> Result {
         // SAFETY: By the type invariant; `map` has room for what a packet can have.
-        to_result(unsafe { ffi::shunt_skb_map(self.as_raw(), raw_device(dma), &raw mut map.0) })
+        to_result(unsafe {
+            ffi::shunt_skb_take(self.as_raw(), raw_device(dma), header, &mut map.0)
+        })
     }
 
-    /// Takes back what [`Self::map`] did, with the same `dma` and what it made of `map`.
+    /// Takes back what [`Self::take`] mapped, with the same `dma` and what it made of `map`.
     #[inline]
     pub fn unmap(&self, dma: Option<&Device>, map: &mut PacketMap) {
         if dma.is_some() {
@@ -116,6 +112,19 @@ pub(crate) fn raw_device(device: Option<&Device>) -> *mut c_void {
 pub struct PacketMap(ffi::RawPacketMap);
 
 impl PacketMap {
+    /// Whether the packet begins with its header.
+    #[inline]
+    pub fn has_header(&self) -> bool {
+        self.0.has_header != 0
+    }
+
+    /// The pieces of the packet.
+    #[inline]
+    pub fn pieces(&self) -> &[Segment] {
+        let parts = self.0.parts.get(1..=self.0.count as usize);
+        parts.unwrap_or_default()
+    }
+
     /// `first`, and the pieces of the packet.
     #[inline]
     pub fn behind(&mut self, first: Segment) -> &[Segment] {
