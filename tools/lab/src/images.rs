@@ -96,7 +96,7 @@ pub(crate) fn build(places: &Places) -> Result<Images> {
 fn initrd(places: &Places, step: &Step) -> Result<PathBuf> {
     let mut tree = Tree::default();
     tree.busybox()?;
-    add_init(&mut tree, places, "initrd", &["dev", "proc", "sys", "root"]);
+    add_init(&mut tree, places, "initrd", &["dev", "proc", "sys", "disk"]);
     tree.file("virtio_fe.ko", &modules::ours(places, "virtio_fe")?, 0o644);
     archive(places, step, "virtio_fe.cpio", &tree)
 }
