@@ -118,7 +118,7 @@ pub fn read_config<R>(transport: &impl Transport, read: impl Fn(&Window) -> R) -
 /// # Errors
 ///
 /// `ETIMEDOUT`: it is not done in time; `ENODEV`: the device is gone.
-pub fn reset(transport: &impl Transport) -> Result {
+pub(crate) fn reset(transport: &impl Transport) -> Result {
     transport.set_status(0);
     for _ in 0..RESET_LIMIT {
         match transport.status() {
