@@ -13,7 +13,7 @@ use crate::driver::tell;
 
 /// Where shared libraries are, and where their copies are written.
 const LIBRARIES: &str = "/lib/x86_64-linux-gnu";
-const COPIES: &str = "/root/copies";
+const COPIES: &str = "/copies";
 
 /// Bytes of those that are copied, at most, and of each.
 const MOST: u64 = 24 << 20;
