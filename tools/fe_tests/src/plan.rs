@@ -94,32 +94,9 @@ const fn disk(name: &'static str, properties: &'static str, interrupts: usize) -
     }
 }
 
-const fn read_only(disk: Disk) -> Disk {
-    Disk {
-        kind: Kind::ReadOnly,
-        ..disk
-    }
-}
-
-const fn slow(disk: Disk) -> Disk {
-    Disk {
-        kind: Kind::Slow,
-        ..disk
-    }
-}
-
-const fn loose(disk: Disk) -> Disk {
-    Disk {
-        kind: Kind::Loose,
-        ..disk
-    }
-}
-
-const fn fleeting(disk: Disk) -> Disk {
-    Disk {
-        kind: Kind::Fleeting,
-        ..disk
-    }
+/// The disk, of another kind.
+const fn of(kind: Kind, disk: Disk) -> Disk {
+    Disk { kind, ..disk }
 }
 
 /// One vector for the configuration, and one for each queue: on two CPUs there are two.
@@ -160,12 +137,12 @@ const PCI_DISKS: &[Disk] = &[
         "packed=on,logical_block_size=4096,physical_block_size=4096",
         PER_QUEUE,
     ),
-    read_only(disk("read-only", "packed=on", PER_QUEUE)),
+    of(Kind::ReadOnly, disk("read-only", "packed=on", PER_QUEUE)),
 ];
 
 const FLEETING: &[Disk] = &[
-    fleeting(disk("split", "packed=off", PER_QUEUE)),
-    fleeting(disk("packed", "packed=on", PER_QUEUE)),
+    of(Kind::Fleeting, disk("split", "packed=off", PER_QUEUE)),
+    of(Kind::Fleeting, disk("packed", "packed=on", PER_QUEUE)),
 ];
 
 const IOMMU_DISKS: &[Disk] = &[
@@ -197,7 +174,7 @@ const MMIO_DISKS: &[Disk] = &[
         1,
     ),
     disk("mmio-queues", "packed=on,num-queues=4", 1),
-    read_only(disk("mmio-read-only", "packed=on", 1)),
+    of(Kind::ReadOnly, disk("mmio-read-only", "packed=on", 1)),
 ];
 
 const fn rogue(name: &'static str, is_disk: bool, is_packed: bool) -> Rogue {
@@ -317,8 +294,8 @@ const MACHINES: &[Machine] = &[
         sleeps: false,
         rogues: &[],
         disks: &[
-            slow(disk("slow-split", "packed=off", PER_QUEUE)),
-            slow(disk("slow-packed", "packed=on", PER_QUEUE)),
+            of(Kind::Slow, disk("slow-split", "packed=off", PER_QUEUE)),
+            of(Kind::Slow, disk("slow-packed", "packed=on", PER_QUEUE)),
         ],
         wires: &[],
     },
@@ -331,8 +308,8 @@ const MACHINES: &[Machine] = &[
         sleeps: false,
         rogues: &[],
         disks: &[
-            loose(disk("gone-split", "packed=off", PER_QUEUE)),
-            loose(disk("gone-packed", "packed=on", PER_QUEUE)),
+            of(Kind::Loose, disk("gone-split", "packed=off", PER_QUEUE)),
+            of(Kind::Loose, disk("gone-packed", "packed=on", PER_QUEUE)),
         ],
         wires: &[],
     },

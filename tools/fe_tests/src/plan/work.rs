@@ -3,43 +3,33 @@
 //! Machines whose root file system is on a disk of our driver's, and on which programs that others
 //! wrote work.
 
-use super::{disk, over_bridge, wire, Bus, Disk, Kind, Machine, PAIR, PER_QUEUE};
+use super::{disk, of, over_bridge, wire, Bus, Disk, Kind, Machine, PAIR, PER_QUEUE};
 use crate::wire::Wire;
 
 /// The size of a disk to work on.
 pub const BYTES: u64 = 64 << 20;
 
-const fn root(disk: Disk) -> Disk {
-    Disk {
-        kind: Kind::Root,
-        ..disk
-    }
-}
-
-const fn work(disk: Disk) -> Disk {
-    Disk {
-        kind: Kind::Work,
-        ..disk
-    }
+const fn work(name: &'static str, properties: &'static str, vectors: usize) -> Disk {
+    of(Kind::Work, disk(name, properties, vectors))
 }
 
 /// One vector for the configuration, and one for each of four queues.
 const FOUR_QUEUES: usize = 5;
 
 const PCI_DISKS: &[Disk] = &[
-    root(disk("root", "packed=on", FOUR_QUEUES)),
-    work(disk("split-1", "packed=off,num-queues=1", 2)),
-    work(disk("split-4", "packed=off,num-queues=4", FOUR_QUEUES)),
-    work(disk("packed-1", "packed=on,num-queues=1", 2)),
-    work(disk("packed-4", "packed=on,num-queues=4", FOUR_QUEUES)),
+    of(Kind::Root, disk("root", "packed=on", FOUR_QUEUES)),
+    work("split-1", "packed=off,num-queues=1", 2),
+    work("split-4", "packed=off,num-queues=4", FOUR_QUEUES),
+    work("packed-1", "packed=on,num-queues=1", 2),
+    work("packed-4", "packed=on,num-queues=4", FOUR_QUEUES),
 ];
 
 const MMIO_DISKS: &[Disk] = &[
-    root(disk("root", "packed=off", 1)),
-    work(disk("mmio-split-1", "packed=off,num-queues=1", 1)),
-    work(disk("mmio-split-4", "packed=off,num-queues=4", 1)),
-    work(disk("mmio-packed-1", "packed=on,num-queues=1", 1)),
-    work(disk("mmio-packed-4", "packed=on,num-queues=4", 1)),
+    of(Kind::Root, disk("root", "packed=off", 1)),
+    work("mmio-split-1", "packed=off,num-queues=1", 1),
+    work("mmio-split-4", "packed=off,num-queues=4", 1),
+    work("mmio-packed-1", "packed=on,num-queues=1", 1),
+    work("mmio-packed-4", "packed=on,num-queues=4", 1),
 ];
 
 const WIRES: &[Wire] = &[
@@ -80,7 +70,7 @@ pub(super) const MACHINES: &[Machine] = &[
         has_other_drivers: false,
         sleeps: false,
         rogues: &[],
-        disks: &[root(disk("root", "packed=on", PER_QUEUE))],
+        disks: &[of(Kind::Root, disk("root", "packed=on", PER_QUEUE))],
         wires: WIRES,
     },
 ];
