@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 
 use anyhow::{Context, Result};
+use kvm_ioctls::{Kvm, VmFd};
 use rustix::fs::Mode;
 use rustix::mount::{mount, MountFlags};
 use rustix::process::umask;
@@ -60,4 +61,18 @@ pub(crate) fn load_module(name: &str) -> Result<()> {
     let path = format!("{MODULES}/{name}");
     let file = File::open(&path).with_context(|| path.clone())?;
     finit_module(&file, c"", 0).with_context(|| format!("loading {path}"))
+}
+
+/// A VM without CPUs, to be kept for as long as L1 is up.
+///
+/// KVM patches the scheduler's code whenever the first VM comes or the last one goes
+/// (`preempt_notifier_key`). With several CPUs under TCG, one of them has been seen to run into the
+/// breakpoint of such a patch after it was complete, which the kernel does not survive.
+///
+/// # Errors
+///
+/// KVM does not make one.
+pub(crate) fn idle_vm() -> Result<VmFd> {
+    let kvm = Kvm::new().context("/dev/kvm")?;
+    kvm.create_vm().context("KVM_CREATE_VM")
 }

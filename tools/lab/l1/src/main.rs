@@ -57,6 +57,7 @@ fn life() -> Result<()> {
 /// Runs the job and looks at what it left; its exit status.
 fn work(results: &Results) -> Result<i32> {
     host::load_modules(results)?;
+    let _kept = host::idle_vm()?;
     let cmdline = fs::read_to_string("/proc/cmdline").context("/proc/cmdline")?;
     let status = match Job::from_cmdline(&cmdline).map_err(|error| anyhow!(error))? {
         Job::Program(words) => program::run(&words, results),
