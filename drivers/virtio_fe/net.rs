@@ -136,7 +136,8 @@ impl<T: Transport> Setup<'_, T> {
         if !self.features.has(feature::CTRL_VQ) {
             return Ok(None);
         }
-        let queue = self.queue(Plan::Line, 2 * max_pairs)?;
+        let number = max_pairs.checked_mul(2).ok_or(EINVAL)?;
+        let queue = self.queue(Plan::Line, number)?;
         Ok(Some(Control::new(queue, self.memory(control::BYTES)?)))
     }
 }

@@ -55,9 +55,10 @@ static int shunt_stop(struct net_device *dev)
 {
 	struct shunt_netdev *device = netdev_priv(dev);
 
-	netif_tx_disable(dev);
+	/* First NAPI, which wakes queues that have room again. */
 	if (!device->is_paused)
 		disable_napi(device);
+	netif_tx_disable(dev);
 	device->is_paused = false;
 	return 0;
 }
@@ -246,6 +247,8 @@ static void apply(struct net_device *dev, const struct shunt_netdev_settings *se
 		dev->features |= NETIF_F_RXCSUM;
 	dev->vlan_features = dev->features;
 	dev->priv_flags |= IFF_LIVE_ADDR_CHANGE;
+	/* A packet's header may be written before its data, so that it is sent once at a time. */
+	dev->priv_flags &= ~IFF_TX_SKB_SHARING;
 	if (settings->offloads & SHUNT_UNICAST_FILTER)
 		dev->priv_flags |= IFF_UNICAST_FLT;
 	netif_carrier_off(dev);
@@ -293,8 +296,9 @@ void shunt_netdev_pause(struct shunt_netdev *device)
 	netif_device_detach(device->dev);
 	if (!netif_running(device->dev) || device->is_paused)
 		return;
-	netif_tx_disable(device->dev);
+	/* First NAPI, which wakes queues that have room again. */
 	disable_napi(device);
+	netif_tx_disable(device->dev);
 	device->is_paused = true;
 }
 

@@ -77,20 +77,20 @@ impl<T: Transport> Inner<T> {
         notification
     }
 
-    /// Completes all that the device has used; how much.
+    /// Completes all that the device has used, and adds to `number` how much, also if it then turns out
+    /// to be broken.
     #[inline]
-    fn take(&mut self, queue: &Queue<T>) -> Result<u64, Broken> {
-        let mut number = 0u64;
+    fn take(&mut self, queue: &Queue<T>, number: &mut u64) -> Result<(), Broken> {
         loop {
             self.ring.disable_interrupts();
             while let Some(used) = self.ring.pop()? {
                 let mut request = used.token;
                 request::take_status(queue, &mut request);
                 request.complete();
-                number = number.wrapping_add(1);
+                *number = number.wrapping_add(1);
             }
             if !self.ring.enable_interrupts() {
-                return Ok(number);
+                return Ok(());
             }
         }
     }
@@ -237,10 +237,11 @@ impl<T: Transport> Queue<T> {
     #[inline]
     pub(super) fn take_used(&self) -> Result<bool, Broken> {
         let mut inner = self.inner.lock();
-        let number = inner.take(self)?;
+        let mut number = 0;
+        let taken = inner.take(self, &mut number);
         inner.counts.took(number);
         self.doorbell.answered(self.setup.queue, number as u32);
-        Ok(number > 0)
+        taken.map(|()| number > 0)
     }
 
     /// What there is to see of it.

@@ -100,8 +100,9 @@ impl<T: Transport> Recover for Device<T> {
             queue.fail();
         }
         disk.tag_set().unquiesce();
-        disk.mark_dead();
+        // The end of a file system on it waits for these.
         disk.kick_requeued();
+        disk.mark_dead();
     }
 
     fn look(&self) {

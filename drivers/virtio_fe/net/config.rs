@@ -36,6 +36,9 @@ macro_rules! field {
     };
 }
 
+/// The least MTU that a device may have: section 5.1.4.1.
+const MIN_MTU: u16 = 68;
+
 /// Large packets that are received.
 const GUEST_TSO: Features = feature::GUEST_TSO4
     .with(feature::GUEST_TSO6)
@@ -122,7 +125,7 @@ impl Config {
         })?;
         // Section 5.1.5.
         let is_valid = (1..=0x8000).contains(&config.max_pairs);
-        if is_valid {
+        if is_valid && config.mtu.is_none_or(|mtu| mtu >= MIN_MTU) {
             Ok(config)
         } else {
             Err(EINVAL)

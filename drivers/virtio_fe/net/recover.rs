@@ -103,6 +103,10 @@ impl<T: Transport> Recover for Network<T> {
     }
 
     fn look(&self) {
+        // An interface that goes must not be told any more.
+        let Some(_locked) = self.device.lock() else {
+            return;
+        };
         let Session {
             transport,
             features,

@@ -150,13 +150,12 @@ impl Fragment {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: they are not in the fragment; `ENOMEM`.
+    /// `EINVAL`: they are not in the fragment, or no Ethernet header; `ENOMEM`.
     #[inline]
     pub fn into_packet(self, offset: u32, len: u32) -> Result<Received> {
-        if offset
-            .checked_add(len)
-            .is_none_or(|end| end > room(self.bytes))
-        {
+        let end = offset.checked_add(len).ok_or(EINVAL)?;
+        // The network stack takes the header from the first fragment, whatever follows.
+        if end > room(self.bytes) || len < ETHERNET_HEADER {
             return Err(EINVAL);
         }
         // SAFETY: The fragment has room for that.
@@ -169,11 +168,11 @@ impl Fragment {
     }
 }
 
-/// A packet that has been received, from the Ethernet header on.
-pub struct Received(SkBuff);
-
 /// Bytes of an Ethernet header.
 const ETHERNET_HEADER: u32 = 14;
+
+/// A packet that has been received, from the Ethernet header on.
+pub struct Received(SkBuff);
 
 impl Received {
     /// Adds `len` bytes from `offset` on, that the device wrote.
@@ -209,12 +208,9 @@ impl Received {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: it is none, or contradicts what the device says of it.
+    /// `EINVAL`: it contradicts what the device says of it.
     #[inline]
     pub fn hand_up<T: Operations>(self, poll: &Poll<'_, T>, header: &Header) -> Result {
-        if self.len() < ETHERNET_HEADER {
-            return Err(EINVAL);
-        }
         let raw = self.0.into_raw();
         // SAFETY: NAPI runs for this pair; the packet is ours and has an Ethernet header.
         let is_right =

@@ -80,6 +80,10 @@ struct Found {
     device: Option<Window>,
 }
 
+/// Capabilities that there is room for, behind the 64 bytes of the header: whoever emulates the device
+/// may have put more into the list, or a loop.
+const CAPABILITIES: usize = (256 - 64) / 4;
+
 impl Found {
     fn search(device: &pci::Device<Core<'_>>) -> Result<Self> {
         let (mut found, mut bars) = (Self::default(), Bars::default());
@@ -87,7 +91,10 @@ impl Found {
         let id = i32::from(CAPABILITY_ID);
         // SAFETY: The device is valid.
         let mut at = unsafe { bindings::pci_find_capability(raw, id) };
-        while at != 0 {
+        for _ in 0..CAPABILITIES {
+            if at == 0 {
+                break;
+            }
             found.take(device, &mut bars, at.into())?;
             // SAFETY: As above.
             at = unsafe { bindings::pci_find_next_capability(raw, at, id) };
