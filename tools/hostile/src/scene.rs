@@ -281,16 +281,22 @@ impl<'a> Aside<'a> {
         })
     }
 
-    fn run(mut self) -> Result<()> {
-        let device_end = self.device_end;
+    fn run(self) -> Result<()> {
+        let (device_end, mut vcpu) = (self.device_end, self.vcpu);
         thread::scope(|scope| {
             let device = scope.spawn(move || or_die(serve(device_end)));
-            let exit = self.vcpu.run()?;
-            ensure!(exit == Exit::Halt, "the bystander got {exit:x?}");
-            expect_sum(&self.vcpu, READS_ASIDE).context("the bystander")?;
+            // The device is there until its region is removed.
+            or_die(reads_aside(&mut vcpu).context("the bystander"));
             regions::remove(self.vm, &self.region).context("the bystander's region")?;
             joined(device.join());
             Ok(())
         })
     }
+}
+
+/// The bystander's reads, which are all answered, and rightly.
+fn reads_aside(vcpu: &mut Vcpu) -> Result<()> {
+    let exit = vcpu.run()?;
+    ensure!(exit == Exit::Halt, "{exit:x?}");
+    expect_sum(vcpu, READS_ASIDE)
 }
