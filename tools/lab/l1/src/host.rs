@@ -17,6 +17,8 @@ use crate::results::Results;
 /// Where the lab puts the modules, and the list of them in load order.
 const MODULES: &str = "/lib/modules";
 
+const KVM: &str = "/dev/kvm";
+
 /// Type and place of what is mounted. `/dev` first: it has the results channel.
 const MOUNTS: &[(&str, &str)] = &[
     ("devtmpfs", "/dev"),
@@ -63,7 +65,7 @@ pub(crate) fn load_module(name: &str) -> Result<()> {
     finit_module(&file, c"", 0).with_context(|| format!("loading {path}"))
 }
 
-/// A VM without CPUs, to be kept for as long as L1 is up.
+/// A VM without CPUs, to be kept for as long as L1 is up; none where KVM's modules are not loaded.
 ///
 /// KVM patches the scheduler's code whenever the first VM comes or the last one goes
 /// (`preempt_notifier_key`). With several CPUs under TCG, one of them has been seen to run into the
@@ -72,7 +74,10 @@ pub(crate) fn load_module(name: &str) -> Result<()> {
 /// # Errors
 ///
 /// KVM does not make one.
-pub(crate) fn idle_vm() -> Result<VmFd> {
-    let kvm = Kvm::new().context("/dev/kvm")?;
-    kvm.create_vm().context("KVM_CREATE_VM")
+pub(crate) fn idle_vm() -> Result<Option<VmFd>> {
+    if !fs::exists(KVM)? {
+        return Ok(None);
+    }
+    let kvm = Kvm::new().context(KVM)?;
+    kvm.create_vm().context("KVM_CREATE_VM").map(Some)
 }
