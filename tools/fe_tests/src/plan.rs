@@ -237,173 +237,119 @@ const BRIDGED: &[Wire] = &[
     over_bridge(wire("bridge-pairs", "packed=on,mq=on,vectors=6", 5), 2),
 ];
 
+/// A machine with nothing on it.
+const PLAIN: Machine = Machine {
+    name: "",
+    bus: Bus::Pci,
+    cpus: 2,
+    parameters: "",
+    has_other_drivers: false,
+    sleeps: false,
+    rogues: &[],
+    disks: &[],
+    wires: &[],
+};
+
 const MACHINES: &[Machine] = &[
     Machine {
         name: "pci",
-        bus: Bus::Pci,
-        cpus: 2,
-        parameters: "",
-        has_other_drivers: false,
         sleeps: true,
-        rogues: &[],
         disks: PCI_DISKS,
-        wires: &[],
+        ..PLAIN
     },
     Machine {
         name: "pci-1cpu",
-        bus: Bus::Pci,
         cpus: 1,
         parameters: "packed=0",
-        has_other_drivers: false,
-        sleeps: false,
-        rogues: &[],
         disks: &[
             disk("split", "packed=on", 2),
             disk("split-pin", "vectors=0", 1),
         ],
-        wires: &[],
+        ..PLAIN
     },
     Machine {
         name: "iommu",
         bus: Bus::PciWithIommu,
-        cpus: 2,
-        parameters: "",
-        has_other_drivers: false,
         sleeps: true,
-        rogues: &[],
         disks: IOMMU_DISKS,
-        wires: &[],
+        ..PLAIN
     },
     Machine {
         name: "mmio",
         bus: Bus::Mmio,
-        cpus: 2,
-        parameters: "",
-        has_other_drivers: false,
         sleeps: true,
-        rogues: &[],
         disks: MMIO_DISKS,
-        wires: &[],
+        ..PLAIN
     },
     Machine {
         name: "slow",
-        bus: Bus::Pci,
-        cpus: 2,
         parameters: "timeout=1",
-        has_other_drivers: false,
-        sleeps: false,
-        rogues: &[],
         disks: &[
             of(Kind::Slow, disk("slow-split", "packed=off", PER_QUEUE)),
             of(Kind::Slow, disk("slow-packed", "packed=on", PER_QUEUE)),
         ],
-        wires: &[],
+        ..PLAIN
     },
     Machine {
         name: "gone",
-        bus: Bus::Pci,
-        cpus: 2,
         parameters: "timeout=1",
-        has_other_drivers: false,
-        sleeps: false,
-        rogues: &[],
         disks: &[
             of(Kind::Loose, disk("gone-split", "packed=off", PER_QUEUE)),
             of(Kind::Loose, disk("gone-packed", "packed=on", PER_QUEUE)),
         ],
-        wires: &[],
+        ..PLAIN
     },
     Machine {
         name: "rogue-split",
-        bus: Bus::Pci,
-        cpus: 2,
         parameters: "timeout=1",
-        has_other_drivers: false,
-        sleeps: false,
         rogues: &[rogue("disk", true, false), rogue("noise", false, false)],
-        disks: &[],
-        wires: &[],
+        ..PLAIN
     },
     Machine {
         name: "rogue-packed",
-        bus: Bus::Pci,
-        cpus: 2,
         parameters: "timeout=1",
-        has_other_drivers: false,
-        sleeps: false,
         rogues: &[rogue("disk", true, true), rogue("noise", false, true)],
-        disks: &[],
-        wires: &[],
+        ..PLAIN
     },
     Machine {
         name: "coexist",
-        bus: Bus::Pci,
-        cpus: 2,
-        parameters: "",
         has_other_drivers: true,
-        sleeps: false,
-        rogues: &[],
         disks: &[disk("mine", "packed=on", PER_QUEUE)],
-        wires: &[],
+        ..PLAIN
     },
     Machine {
         name: "vhost-user",
         bus: Bus::VhostUser,
-        cpus: 2,
-        parameters: "",
-        has_other_drivers: false,
-        sleeps: false,
-        rogues: &[],
         // The serial number is the daemon's choice.
         disks: &[disk("vhost_user_blk", "packed=off", PER_QUEUE)],
-        wires: &[],
+        ..PLAIN
     },
     Machine {
         name: "reload",
-        bus: Bus::Pci,
-        cpus: 2,
-        parameters: "",
-        has_other_drivers: false,
-        sleeps: false,
-        rogues: &[],
         disks: FLEETING,
         wires: &[wire("packed", "packed=on", PAIR)],
+        ..PLAIN
     },
     Machine {
         name: "net-pci",
-        bus: Bus::Pci,
-        cpus: 2,
-        parameters: "",
-        has_other_drivers: false,
         sleeps: true,
-        rogues: &[],
-        disks: &[],
         wires: PCI_WIRES,
+        ..PLAIN
     },
     Machine {
         name: "net-mmio",
         bus: Bus::Mmio,
-        cpus: 2,
-        parameters: "",
-        has_other_drivers: false,
         sleeps: true,
-        rogues: &[],
-        disks: &[],
         wires: &[
             wire("mmio-split", "packed=off", 1),
             wire("mmio-packed", "packed=on", 1),
             wire("mmio-plain", "packed=on,event_idx=off", 1),
         ],
+        ..PLAIN
     },
     Machine {
         name: "net-iommu",
         bus: Bus::PciWithIommu,
-        cpus: 2,
-        parameters: "",
-        has_other_drivers: false,
-        sleeps: false,
-        rogues: &[],
-        disks: &[],
         wires: &[
             wire(
                 "iommu-split",
@@ -416,17 +362,12 @@ const MACHINES: &[Machine] = &[
                 PAIR,
             ),
         ],
+        ..PLAIN
     },
     Machine {
         name: "net-bridge",
-        bus: Bus::Pci,
-        cpus: 2,
-        parameters: "",
-        has_other_drivers: false,
-        sleeps: false,
-        rogues: &[],
-        disks: &[],
         wires: BRIDGED,
+        ..PLAIN
     },
 ];
 

@@ -3,7 +3,7 @@
 //! Machines whose root file system is on a disk of our driver's, and on which programs that others
 //! wrote work.
 
-use super::{disk, of, over_bridge, wire, Bus, Disk, Kind, Machine, PAIR, PER_QUEUE};
+use super::{disk, of, over_bridge, wire, Bus, Disk, Kind, Machine, PAIR, PER_QUEUE, PLAIN};
 use crate::wire::Wire;
 
 /// The size of a disk to work on.
@@ -42,35 +42,21 @@ const WIRES: &[Wire] = &[
 pub(super) const MACHINES: &[Machine] = &[
     Machine {
         name: "work-pci",
-        bus: Bus::Pci,
         cpus: 4,
-        parameters: "",
-        has_other_drivers: false,
-        sleeps: false,
-        rogues: &[],
         disks: PCI_DISKS,
-        wires: &[],
+        ..PLAIN
     },
     Machine {
         name: "work-mmio",
         bus: Bus::Mmio,
         cpus: 4,
-        parameters: "",
-        has_other_drivers: false,
-        sleeps: false,
-        rogues: &[],
         disks: MMIO_DISKS,
-        wires: &[],
+        ..PLAIN
     },
     Machine {
         name: "work-net",
-        bus: Bus::Pci,
-        cpus: 2,
-        parameters: "",
-        has_other_drivers: false,
-        sleeps: false,
-        rogues: &[],
         disks: &[of(Kind::Root, disk("root", "packed=on", PER_QUEUE))],
         wires: WIRES,
+        ..PLAIN
     },
 ];
