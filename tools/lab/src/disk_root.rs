@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::companion::{self, Program};
-use crate::images::{installed, make_file_system, unless_current, write_archive, Images};
+use crate::images::{archive, installed, l1_tree, make_file_system, unless_current, Images};
 use crate::modules;
 use crate::out::Places;
 use crate::progress::Step;
@@ -43,15 +43,13 @@ pub(crate) fn build(places: &Places, plain: &Images) -> Result<DiskRoot> {
         .collect();
     let step = Step::start("L1's disk");
     let directory = places.out("lab")?;
-    let (disk, initramfs) = (directory.join("disk.ext4"), directory.join("disk.cpio"));
+    let disk = directory.join("disk.ext4");
     let tree = disk_tree(&ours)?;
     unless_current(&disk, &tree.fingerprint()?, |path| {
         make_file_system(&tree, &directory.join("disk"), path, SIZE)
     })?;
     let tree = initramfs_tree(&ours, places)?;
-    unless_current(&initramfs, &tree.fingerprint()?, |path| {
-        write_archive(&tree, path)
-    })?;
+    let initramfs = archive(places, &step, "disk.cpio", &tree)?;
     step.done();
     let plain = plain.clone();
     let images = Images { initramfs, ..plain };
@@ -59,15 +57,7 @@ pub(crate) fn build(places: &Places, plain: &Images) -> Result<DiskRoot> {
 }
 
 fn disk_tree(ours: &[Program]) -> Result<Tree> {
-    let mut tree = Tree::default();
-    tree.busybox()?;
-    for empty in ["dev", "proc", "sys", "tmp", "root"] {
-        tree.directory(empty);
-    }
-    for program in ours {
-        tree.file(&format!("bin/{}", program.name), &program.path, 0o755);
-    }
-    tree.link("init", "bin/l1-init");
+    let mut tree = l1_tree(ours)?;
     for name in PROGRAMS {
         tree.dynamic_program(&format!("bin/{name}"), &installed(name)?)?;
     }

@@ -12,7 +12,7 @@ use anyhow::{ensure, Context, Result};
 use l1::digest;
 use walkdir::WalkDir;
 
-use crate::companion;
+use crate::companion::{self, Program};
 use crate::modules;
 use crate::out::{self, Places};
 use crate::progress::Step;
@@ -60,15 +60,7 @@ pub(crate) fn build(places: &Places) -> Result<Images> {
     let programs = companion::build(places)?;
     let step = Step::start("images");
     let disk = root_disk(places, &step)?;
-    let mut tree = Tree::default();
-    tree.busybox()?;
-    for directory in ["dev", "proc", "sys", "tmp", "root"] {
-        tree.directory(directory);
-    }
-    for program in programs {
-        tree.file(&format!("bin/{}", program.name), &program.path, 0o755);
-    }
-    tree.link("init", "bin/l1-init");
+    let mut tree = l1_tree(&programs)?;
     for tool in FILE_SYSTEM_TOOLS {
         tree.dynamic_program(&format!("sbin/{tool}"), &installed(tool)?)?;
     }
@@ -90,6 +82,24 @@ pub(crate) fn build(places: &Places) -> Result<Images> {
         manifest: disk.manifest,
         files: disk.files,
     })
+}
+
+/// What every root file system of L1's has: busybox, programs of ours, and our init.
+///
+/// # Errors
+///
+/// There is no busybox.
+pub(crate) fn l1_tree(programs: &[Program]) -> Result<Tree> {
+    let mut tree = Tree::default();
+    tree.busybox()?;
+    for directory in ["dev", "proc", "sys", "tmp", "root"] {
+        tree.directory(directory);
+    }
+    for program in programs {
+        tree.file(&format!("bin/{}", program.name), &program.path, 0o755);
+    }
+    tree.link("init", "bin/l1-init");
+    Ok(tree)
 }
 
 /// The initial RAM disk of a guest whose root disk virtio_fe drives.
@@ -122,26 +132,21 @@ fn add_init(tree: &mut Tree, places: &Places, script: &str, directories: &[&str]
     tree.file("driver", &source("driver"), 0o644);
 }
 
-/// The tree as an archive of this name.
-fn archive(places: &Places, step: &Step, name: &str, tree: &Tree) -> Result<PathBuf> {
-    let archive = places.out("lab")?.join(name);
-    unless_current(&archive, &tree.fingerprint()?, |path| {
-        step.now(name.to_owned());
-        write_archive(tree, path)
-    })?;
-    Ok(archive)
-}
-
-/// Writes `tree` as an archive.
+/// The tree as an archive of this name, which is made if it is not up to date.
 ///
 /// # Errors
 ///
 /// A source cannot be read or the file cannot be written.
-pub(crate) fn write_archive(tree: &Tree, path: &Path) -> Result<()> {
-    let file = File::create(path).with_context(|| path.display().to_string())?;
-    let mut file = BufWriter::new(file);
-    tree.write_cpio(&mut file)?;
-    file.flush().with_context(|| path.display().to_string())
+pub(crate) fn archive(places: &Places, step: &Step, name: &str, tree: &Tree) -> Result<PathBuf> {
+    let archive = places.out("lab")?.join(name);
+    unless_current(&archive, &tree.fingerprint()?, |path| {
+        step.now(name.to_owned());
+        let file = File::create(path).with_context(|| path.display().to_string())?;
+        let mut file = BufWriter::new(file);
+        tree.write_cpio(&mut file)?;
+        file.flush().with_context(|| path.display().to_string())
+    })?;
+    Ok(archive)
 }
 
 /// Modules, in the order in which they load, and the list of those that an init is to load.
