@@ -133,9 +133,15 @@ impl<W: Wire> Net<W> {
         true
     }
 
-    /// Gives the driver the packet that waits.
+    /// Gives the driver the packet that waits. One that has no room is lost, and the driver sees an
+    /// empty buffer.
     fn deliver(&mut self, chain: &Chain<'_>, counters: &Counters) -> Result<u32, BadChain> {
         let packet = &mut self.received[..std::mem::take(&mut self.length)];
+        if packet.len() as u64 > chain.writable().len() {
+            log::debug!("no room for {} bytes", packet.len());
+            counters.failed_requests.fetch_add(1, Ordering::Relaxed);
+            return Ok(0);
+        }
         // The driver takes no more buffers than fit: a queue has at most 32768.
         packet[NUM_BUFFERS].copy_from_slice(&(chain.buffers() as u16).to_le_bytes());
         chain.writable().copy_from(0, packet)?;

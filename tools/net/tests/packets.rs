@@ -233,6 +233,18 @@ fn a_packet_waits_until_there_are_buffers_enough() {
 }
 
 #[test]
+fn without_merged_buffers_a_packet_that_does_not_fit_is_lost() {
+    let mut rig = Rig::new(Features::default());
+    rig.offer(0..2);
+    rig.bring(&packet(BUFFER));
+    assert_eq!(rig.buffer(), Some(vec![]));
+    let sent = packet(BUFFER - HEADER);
+    rig.bring(&sent);
+    let received = rig.buffer().expect("the device has stopped");
+    assert!(received[HEADER..] == sent[HEADER..]);
+}
+
+#[test]
 fn a_packet_is_sent_whole() {
     on_every_ring(|features| {
         let mut rig = Rig::new(features);
