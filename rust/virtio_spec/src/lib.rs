@@ -7,7 +7,7 @@
 //! - [`status`]: the device status field.
 //! - [`split`] and [`packed`]: the two formats of a virtqueue.
 //! - [`notification`]: what a driver writes to notify the device.
-//! - [`pci`] and [`mmio`]: the transports.
+//! - [`pci`] and [`mmio`]: the transports, and [`pci_capabilities`], which lead to the former.
 //! - [`blk`] and [`net`]: two device types.
 
 #![cfg_attr(not(any(test, CONFIG_RUST)), no_std)]
@@ -20,5 +20,6 @@ pub mod net;
 pub mod notification;
 pub mod packed;
 pub mod pci;
+pub mod pci_capabilities;
 pub mod split;
 pub mod status;

@@ -47,7 +47,8 @@ use virtio_spec::{
         NotifyCapability,
         CAPABILITY_ID,
         NO_VECTOR, //
-    }, //
+    },
+    pci_capabilities::capabilities, //
 };
 
 /// Offset of a field of the common configuration.
@@ -80,24 +81,12 @@ struct Found {
     device: Option<Window>,
 }
 
-/// Capabilities that there is room for, behind the 64 bytes of the header: whoever emulates the device
-/// may have put more into the list, or a loop.
-const CAPABILITIES: usize = (256 - 64) / 4;
-
 impl Found {
     fn search(device: &pci::Device<Core<'_>>) -> Result<Self> {
         let (mut found, mut bars) = (Self::default(), Bars::default());
-        let raw = raw_pci(device);
-        let id = i32::from(CAPABILITY_ID);
-        // SAFETY: The device is valid.
-        let mut at = unsafe { bindings::pci_find_capability(raw, id) };
-        for _ in 0..CAPABILITIES {
-            if at == 0 {
-                break;
-            }
-            found.take(device, &mut bars, at.into())?;
-            // SAFETY: As above.
-            at = unsafe { bindings::pci_find_next_capability(raw, at, id) };
+        let space = device.config_space();
+        for at in capabilities(|at| space.try_read8(at.into()), CAPABILITY_ID)? {
+            found.take(device, &mut bars, at?.into())?;
         }
         Ok(found)
     }
