@@ -39,18 +39,28 @@ pub const INTERRUPT_STATUS: usize = 0x060;
 pub const INTERRUPT_ACK: usize = 0x064;
 /// RW: [`crate::status`].
 pub const STATUS: usize = 0x070;
-/// W: descriptor area, bits 0 to 31; 32 to 63 follow.
+/// W: descriptor area, bits 0 to 31.
 pub const QUEUE_DESC_LOW: usize = 0x080;
-/// W: driver area, bits 0 to 31; 32 to 63 follow.
+/// W: descriptor area, bits 32 to 63.
+pub const QUEUE_DESC_HIGH: usize = 0x084;
+/// W: driver area, bits 0 to 31.
 pub const QUEUE_DRIVER_LOW: usize = 0x090;
-/// W: device area, bits 0 to 31; 32 to 63 follow.
+/// W: driver area, bits 32 to 63.
+pub const QUEUE_DRIVER_HIGH: usize = 0x094;
+/// W: device area, bits 0 to 31.
 pub const QUEUE_DEVICE_LOW: usize = 0x0a0;
+/// W: device area, bits 32 to 63.
+pub const QUEUE_DEVICE_HIGH: usize = 0x0a4;
 /// W: the shared memory region that the next registers are of.
 pub const SHM_SEL: usize = 0x0ac;
-/// R: its bytes, bits 0 to 31; 32 to 63 follow.
+/// R: its bytes, bits 0 to 31.
 pub const SHM_LEN_LOW: usize = 0x0b0;
-/// R: its address, bits 0 to 31; 32 to 63 follow.
+/// R: its bytes, bits 32 to 63.
+pub const SHM_LEN_HIGH: usize = 0x0b4;
+/// R: its address, bits 0 to 31.
 pub const SHM_BASE_LOW: usize = 0x0b8;
+/// R: its address, bits 32 to 63.
+pub const SHM_BASE_HIGH: usize = 0x0bc;
 /// RW: with `VIRTIO_F_RING_RESET`, 1 resets the queue, which is done when it is 0.
 pub const QUEUE_RESET: usize = 0x0c0;
 /// R: changes when the configuration may have changed.

@@ -16,24 +16,16 @@ use std::path::Path;
 use shunt::chain::{BadChain, Chain};
 use shunt::counters::Counters;
 use shunt::virtio_device::{VirtioDevice, OPTIONAL_FEATURES};
-use virtio_bindings::virtio_blk::{
-    VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SEG_MAX,
-    VIRTIO_BLK_ID_BYTES,
-};
+use virtio_spec::blk::{feature, DEVICE_ID, ID_BYTES};
 use virtio_spec::features::Features;
 
 /// Bytes of a sector, the protocol's unit.
 pub const SECTOR_SIZE: u64 = 512;
 
-/// `VIRTIO_ID_BLOCK`.
-const DEVICE_ID: u32 = 2;
-
 const QUEUE_SIZE: u16 = 256;
 
 /// Data descriptors of a request: the queue's, less one for the header and one for the status.
 const SEG_MAX: u32 = QUEUE_SIZE as u32 - 2;
-
-const ID_BYTES: usize = VIRTIO_BLK_ID_BYTES as usize;
 
 /// A disk: an image file behind virtio-blk.
 #[derive(Debug)]
@@ -117,21 +109,20 @@ impl Blk {
 
 impl VirtioDevice for Blk {
     fn device_id(&self) -> u32 {
-        DEVICE_ID
+        DEVICE_ID.into()
     }
 
     fn features(&self) -> u64 {
-        let read_only = if self.read_only {
-            1 << VIRTIO_BLK_F_RO
-        } else {
-            0
+        let read_only = match self.read_only {
+            true => feature::RO,
+            false => Features::default(),
         };
-        let optional = self.optional_features.bits();
-        optional
-            | read_only
-            | 1 << VIRTIO_BLK_F_SEG_MAX
-            | 1 << VIRTIO_BLK_F_BLK_SIZE
-            | 1 << VIRTIO_BLK_F_FLUSH
+        self.optional_features
+            .with(read_only)
+            .with(feature::SEG_MAX)
+            .with(feature::BLK_SIZE)
+            .with(feature::FLUSH)
+            .bits()
     }
 
     fn queue_sizes(&self) -> &[u16] {

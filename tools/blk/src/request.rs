@@ -14,10 +14,7 @@ use std::sync::atomic::Ordering;
 
 use shunt::chain::{read_file, write_file, BadChain, Chain};
 use shunt::counters::Counters;
-use virtio_bindings::virtio_blk::{
-    VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_FLUSH,
-    VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
-};
+use virtio_spec::blk::{request, status};
 
 use crate::{Blk, SECTOR_SIZE};
 
@@ -41,8 +38,8 @@ enum Failure {
 impl Failure {
     fn status(&self) -> u8 {
         match self {
-            Self::Unsupported => VIRTIO_BLK_S_UNSUPP as u8,
-            _ => VIRTIO_BLK_S_IOERR as u8,
+            Self::Unsupported => status::UNSUPP,
+            _ => status::IOERR,
         }
     }
 
@@ -96,7 +93,7 @@ impl Blk {
                 needed: 1,
             })?;
         let (status, data) = match self.carry_out(chain, room, counters) {
-            Ok(data) => (VIRTIO_BLK_S_OK as u8, data),
+            Ok(data) => (status::OK, data),
             Err(failure) => {
                 log::log!(failure.level(), "request failed: {failure}");
                 counters.failed_requests.fetch_add(1, Ordering::Relaxed);
@@ -115,10 +112,10 @@ impl Blk {
         let [t0, t1, t2, t3, _, _, _, _, sector @ ..] = header;
         let sector = u64::from_le_bytes(sector);
         match u32::from_le_bytes([t0, t1, t2, t3]) {
-            VIRTIO_BLK_T_IN => self.read(chain, sector, room, counters),
-            VIRTIO_BLK_T_OUT => self.write(chain, sector, counters),
-            VIRTIO_BLK_T_FLUSH => self.flush(counters),
-            VIRTIO_BLK_T_GET_ID => self.get_id(chain, room),
+            request::IN => self.read(chain, sector, room, counters),
+            request::OUT => self.write(chain, sector, counters),
+            request::FLUSH => self.flush(counters),
+            request::GET_ID => self.get_id(chain, room),
             _ => Err(Failure::Unsupported),
         }
     }

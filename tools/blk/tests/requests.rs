@@ -8,7 +8,7 @@ use std::fs::File;
 
 use shunt::device::Device;
 use shunt::Width;
-use virtio_bindings::virtio_mmio::*;
+use virtio_spec::mmio;
 use vm_memory::{Bytes, GuestAddress};
 
 use disk::*;
@@ -21,7 +21,7 @@ fn the_configuration_describes_the_image() {
         assert_eq!(disk.device.read(0x10c, Width::Long), 254);
         assert_eq!(disk.device.read(0x114, Width::Long), 512);
         assert_eq!(disk.device.read(0x118, Width::Quad), 0);
-        let features = disk.read(VIRTIO_MMIO_DEVICE_FEATURES);
+        let features = disk.read(mmio::DEVICE_FEATURES);
         assert_eq!(features & 1 << 5 != 0, read_only);
         assert_eq!(
             features & (1 << 2 | 1 << 6 | 1 << 9),
@@ -155,8 +155,7 @@ fn a_request_without_room_for_a_status_stops_the_device() {
     disk.memory
         .write_obj(1u16, GuestAddress(DRIVER_AREA + 2))
         .unwrap();
-    disk.device
-        .write(VIRTIO_MMIO_QUEUE_NOTIFY.into(), Width::Long, 0);
+    disk.device.write(mmio::QUEUE_NOTIFY as u64, Width::Long, 0);
     while disk.device.work() {}
-    assert_eq!(disk.read(VIRTIO_MMIO_STATUS), 15 | 64);
+    assert_eq!(disk.read(mmio::STATUS), 15 | 64);
 }

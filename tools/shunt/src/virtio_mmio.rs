@@ -14,14 +14,8 @@ mod rules;
 use std::io;
 use std::sync::atomic::Ordering;
 
-use virtio_bindings::virtio_config::{
-    VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
-    VIRTIO_CONFIG_S_NEEDS_RESET,
-};
-use virtio_bindings::virtio_mmio::{
-    VIRTIO_MMIO_INTERRUPT_STATUS, VIRTIO_MMIO_INT_CONFIG, VIRTIO_MMIO_INT_VRING, VIRTIO_MMIO_STATUS,
-};
 use virtio_spec::features::Features;
+use virtio_spec::{mmio, status};
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -116,13 +110,13 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         if let Err(e) = self.reopen_rings() {
             return self.demand_reset(&e);
         }
-        if status & VIRTIO_CONFIG_S_FEATURES_OK != 0 && !self.features_acceptable() {
+        if status & status::FEATURES_OK != 0 && !self.features_acceptable() {
             return self.demand_reset(&RingError::Features);
         }
         self.device.set_features(self.features());
-        if status & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
+        if status & status::DRIVER_OK != 0 {
             self.kick_all();
-            self.raise(VIRTIO_MMIO_INT_VRING | needs_reset_interrupt(status));
+            self.raise(mmio::interrupt::QUEUE | needs_reset_interrupt(status));
         }
     }
 
@@ -152,13 +146,13 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         Features::from_bits(registers.driver_features.load(Ordering::Relaxed))
     }
 
-    fn status(&self) -> u32 {
-        self.published(VIRTIO_MMIO_STATUS)
+    fn status(&self) -> u8 {
+        self.published(mmio::STATUS) as u8
     }
 
     fn running(&self) -> bool {
-        let stopped = VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED;
-        self.status() & (VIRTIO_CONFIG_S_DRIVER_OK | stopped) == VIRTIO_CONFIG_S_DRIVER_OK
+        let stopped = status::DEVICE_NEEDS_RESET | status::FAILED;
+        self.status() & (status::DRIVER_OK | stopped) == status::DRIVER_OK
     }
 
     fn kick_all(&mut self) {
@@ -176,7 +170,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
     /// Sets bits of `InterruptStatus`, then interrupts: the driver finds the bits set. They are
     /// cleared with an atomic and-not, so that none set meanwhile goes with them.
     fn raise(&self, bits: u32) {
-        self.set_bits(VIRTIO_MMIO_INTERRUPT_STATUS, bits);
+        self.set_bits(mmio::INTERRUPT_STATUS, bits);
         add(&self.state.counters().interrupts, 1);
         // It fails only when the counter is full; then there is an interrupt pending.
         let _ = self.interrupt.write(1);
@@ -184,14 +178,14 @@ impl<D: VirtioDevice> VirtioMmio<D> {
 
     /// Stops until the driver resets the device. Requests completed before are announced.
     fn demand_reset(&mut self, cause: &RingError) {
-        let old = self.set_bits(VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_NEEDS_RESET);
+        let old = self.set_bits(mmio::STATUS, status::DEVICE_NEEDS_RESET.into()) as u8;
         add(&self.state.counters().resets_demanded, 1);
         log::warn!(
             "virtio device {} needs a reset: {cause}",
             self.device.device_id()
         );
-        if old & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
-            self.raise(VIRTIO_MMIO_INT_CONFIG | VIRTIO_MMIO_INT_VRING);
+        if old & status::DRIVER_OK != 0 {
+            self.raise(mmio::interrupt::CONFIG | mmio::interrupt::QUEUE);
         }
     }
 
@@ -226,7 +220,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             |device, chain| carry_out(device, index, chain, counters),
         )?;
         if turn.interrupt {
-            self.raise(VIRTIO_MMIO_INT_VRING);
+            self.raise(mmio::interrupt::QUEUE);
         }
         if self.device.take_config_change() {
             self.publish_config(true);
@@ -236,9 +230,9 @@ impl<D: VirtioDevice> VirtioMmio<D> {
 }
 
 /// The configuration-change interrupt, if a reset was demanded: perhaps it was not sent.
-fn needs_reset_interrupt(status: u32) -> u32 {
-    if status & VIRTIO_CONFIG_S_NEEDS_RESET != 0 {
-        VIRTIO_MMIO_INT_CONFIG
+fn needs_reset_interrupt(status: u8) -> u32 {
+    if status & status::DEVICE_NEEDS_RESET != 0 {
+        mmio::interrupt::CONFIG
     } else {
         0
     }

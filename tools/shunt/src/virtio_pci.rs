@@ -19,11 +19,9 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use ioregion_wire::frame::Width;
-use virtio_bindings::virtio_config::{
-    VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_NEEDS_RESET,
-};
 use virtio_spec::features::Features;
 use virtio_spec::pci::{isr, NO_VECTOR};
+use virtio_spec::status;
 use vm_memory::GuestMemoryMmap;
 
 use crate::counters::{add, Counters};
@@ -140,9 +138,9 @@ impl<D: VirtioDevice> VirtioPci<D> {
     }
 
     fn running(&self) -> bool {
-        let stopped = VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED;
-        let status = self.common.status & (VIRTIO_CONFIG_S_DRIVER_OK | stopped);
-        status == VIRTIO_CONFIG_S_DRIVER_OK && self.config.is_bus_master()
+        let stopped = status::DEVICE_NEEDS_RESET | status::FAILED;
+        let state = self.common.status & (status::DRIVER_OK | stopped);
+        state == status::DRIVER_OK && self.config.is_bus_master()
     }
 
     fn kick_all(&mut self) {
@@ -165,13 +163,13 @@ impl<D: VirtioDevice> VirtioPci<D> {
     /// Stops until the driver resets the device.
     fn demand_reset(&mut self, cause: &RingError) {
         let old = self.common.status;
-        self.common.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+        self.common.status |= status::DEVICE_NEEDS_RESET;
         add(&self.counters.resets_demanded, 1);
         log::warn!(
             "virtio device {} needs a reset: {cause}",
             self.device.device_id()
         );
-        if old & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
+        if old & status::DRIVER_OK != 0 {
             self.raise(isr::CONFIG, self.common.config_vector);
         }
     }

@@ -9,7 +9,7 @@ use shunt::state::StatePage;
 use shunt::virtio_mmio::VirtioMmio;
 use shunt::Width;
 use shunt_blk::Blk;
-use virtio_bindings::virtio_mmio::*;
+use virtio_spec::mmio;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -69,23 +69,23 @@ impl Disk {
 
     pub(crate) fn start(&mut self) {
         for (register, value) in [
-            (VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1),
-            (VIRTIO_MMIO_DRIVER_FEATURES, 1),
-            (VIRTIO_MMIO_STATUS, 11),
-            (VIRTIO_MMIO_QUEUE_NUM, 16),
-            (VIRTIO_MMIO_QUEUE_DESC_LOW, DESCRIPTORS as u32),
-            (VIRTIO_MMIO_QUEUE_AVAIL_LOW, DRIVER_AREA as u32),
-            (VIRTIO_MMIO_QUEUE_USED_LOW, DEVICE_AREA as u32),
-            (VIRTIO_MMIO_QUEUE_READY, 1),
-            (VIRTIO_MMIO_STATUS, 15),
+            (mmio::DRIVER_FEATURES_SEL, 1),
+            (mmio::DRIVER_FEATURES, 1),
+            (mmio::STATUS, 11),
+            (mmio::QUEUE_NUM, 16),
+            (mmio::QUEUE_DESC_LOW, DESCRIPTORS as u32),
+            (mmio::QUEUE_DRIVER_LOW, DRIVER_AREA as u32),
+            (mmio::QUEUE_DEVICE_LOW, DEVICE_AREA as u32),
+            (mmio::QUEUE_READY, 1),
+            (mmio::STATUS, 15),
         ] {
             self.device
-                .write(register.into(), Width::Long, value.into());
+                .write(register as u64, Width::Long, value.into());
         }
     }
 
-    pub(crate) fn read(&mut self, register: u32) -> u64 {
-        self.device.read(register.into(), Width::Long)
+    pub(crate) fn read(&mut self, register: usize) -> u64 {
+        self.device.read(register as u64, Width::Long)
     }
 
     /// Asks, with these buffers to read and rooms to write, a descriptor each.
@@ -119,8 +119,7 @@ impl Disk {
         self.memory
             .store(self.asked, GuestAddress(DRIVER_AREA + 2), Ordering::Release)
             .unwrap();
-        self.device
-            .write(VIRTIO_MMIO_QUEUE_NOTIFY.into(), Width::Long, 0);
+        self.device.write(mmio::QUEUE_NOTIFY as u64, Width::Long, 0);
         while self.device.work() {}
         self.answer(readable.len(), rooms)
     }

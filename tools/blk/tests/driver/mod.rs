@@ -6,11 +6,11 @@
 //! found there, and look at the used ring only if there was something.
 
 use shunt::guest_area::GuestArea;
-use virtio_bindings::virtio_mmio::*;
 use virtio_ring::driver::{Ring, Settings, Slot};
 use virtio_ring::memory::Areas;
 use virtio_ring::segment::Segment;
 use virtio_spec::features::Features;
+use virtio_spec::mmio;
 use virtio_spec::{packed, split};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
@@ -31,8 +31,8 @@ pub(crate) const SLOTS: u16 = 10;
 
 /// What the driver needs of a machine.
 pub(crate) trait Machine {
-    fn read(&mut self, register: u32) -> u32;
-    fn write(&mut self, register: u32, value: u32);
+    fn read(&mut self, register: usize) -> u32;
+    fn write(&mut self, register: usize, value: u32);
     /// Waits for an interrupt.
     fn wait_interrupt(&mut self);
     fn memory(&self) -> &GuestMemoryMmap;
@@ -90,28 +90,28 @@ fn ring(memory: &GuestMemoryMmap, features: Features) -> Ring<GuestArea, Vec<Slo
 impl<M: Machine> Driver<M> {
     /// Brings the device up with these features beside `VIRTIO_F_VERSION_1`.
     pub(crate) fn start(mut machine: M, features: Features) -> Self {
-        assert_eq!(machine.read(VIRTIO_MMIO_MAGIC_VALUE), 0x7472_6976);
-        assert_eq!(machine.read(VIRTIO_MMIO_VERSION), 2);
-        assert_eq!(machine.read(VIRTIO_MMIO_DEVICE_ID), 2);
-        machine.write(VIRTIO_MMIO_STATUS, 0);
-        machine.write(VIRTIO_MMIO_STATUS, 3);
+        assert_eq!(machine.read(mmio::MAGIC_VALUE), mmio::MAGIC);
+        assert_eq!(machine.read(mmio::VERSION), mmio::MODERN);
+        assert_eq!(machine.read(mmio::DEVICE_ID), 2);
+        machine.write(mmio::STATUS, 0);
+        machine.write(mmio::STATUS, 3);
         let features = features.with(Features::VERSION_1);
         let bits = features.bits();
         for (half, value) in [(0, bits as u32), (1, (bits >> 32) as u32)] {
-            machine.write(VIRTIO_MMIO_DRIVER_FEATURES_SEL, half);
-            machine.write(VIRTIO_MMIO_DRIVER_FEATURES, value);
+            machine.write(mmio::DRIVER_FEATURES_SEL, half);
+            machine.write(mmio::DRIVER_FEATURES, value);
         }
-        machine.write(VIRTIO_MMIO_STATUS, 11);
-        assert_eq!(machine.read(VIRTIO_MMIO_STATUS), 11, "features refused");
+        machine.write(mmio::STATUS, 11);
+        assert_eq!(machine.read(mmio::STATUS), 11, "features refused");
         let ring = ring(machine.memory(), features);
-        machine.write(VIRTIO_MMIO_QUEUE_SEL, 0);
-        machine.write(VIRTIO_MMIO_QUEUE_NUM, QUEUE_SIZE.into());
-        machine.write(VIRTIO_MMIO_QUEUE_DESC_LOW, DESCRIPTORS as u32);
-        machine.write(VIRTIO_MMIO_QUEUE_AVAIL_LOW, DRIVER_AREA as u32);
-        machine.write(VIRTIO_MMIO_QUEUE_USED_LOW, DEVICE_AREA as u32);
-        machine.write(VIRTIO_MMIO_QUEUE_READY, 1);
-        assert_eq!(machine.read(VIRTIO_MMIO_QUEUE_READY), 1);
-        machine.write(VIRTIO_MMIO_STATUS, 15);
+        machine.write(mmio::QUEUE_SEL, 0);
+        machine.write(mmio::QUEUE_NUM, QUEUE_SIZE.into());
+        machine.write(mmio::QUEUE_DESC_LOW, DESCRIPTORS as u32);
+        machine.write(mmio::QUEUE_DRIVER_LOW, DRIVER_AREA as u32);
+        machine.write(mmio::QUEUE_DEVICE_LOW, DEVICE_AREA as u32);
+        machine.write(mmio::QUEUE_READY, 1);
+        assert_eq!(machine.read(mmio::QUEUE_READY), 1);
+        machine.write(mmio::STATUS, 15);
         Self {
             machine,
             ring,
@@ -142,18 +142,18 @@ impl<M: Machine> Driver<M> {
 
     /// Tells the device.
     pub(crate) fn notify(&mut self) {
-        self.machine.write(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+        self.machine.write(mmio::QUEUE_NOTIFY, 0);
     }
 
     /// Waits until all requests are complete, and checks each.
     pub(crate) fn finish(&mut self) {
         while !self.in_flight.is_empty() {
             self.machine.wait_interrupt();
-            let causes = self.machine.read(VIRTIO_MMIO_INTERRUPT_STATUS);
+            let causes = self.machine.read(mmio::INTERRUPT_STATUS);
             if causes != 0 {
-                self.machine.write(VIRTIO_MMIO_INTERRUPT_ACK, causes);
+                self.machine.write(mmio::INTERRUPT_ACK, causes);
             }
-            if causes & VIRTIO_MMIO_INT_VRING != 0 {
+            if causes & mmio::interrupt::QUEUE != 0 {
                 self.take_completions();
             }
         }

@@ -14,7 +14,7 @@ use shunt::memory;
 use shunt::state::StatePage;
 use shunt::vmm::{DeviceProcess, Listener, Resources};
 use shunt::{Command, Operation, Width};
-use virtio_bindings::virtio_mmio::VIRTIO_MMIO_QUEUE_NOTIFY;
+use virtio_spec::mmio;
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -75,13 +75,13 @@ impl Vmm {
         self.process.as_ref().unwrap()
     }
 
-    fn access(&mut self, register: u32, operation: Operation) -> u32 {
+    fn access(&mut self, register: usize, operation: Operation) -> u32 {
         let command = Command {
             operation,
             width: Width::Long,
             expects_reply: true,
             user_data: 0,
-            offset: register.into(),
+            offset: register as u64,
         };
         loop {
             let result = match self.process() {
@@ -109,13 +109,13 @@ fn assert_gone(e: &std::io::Error) {
 }
 
 impl Machine for Vmm {
-    fn read(&mut self, register: u32) -> u32 {
+    fn read(&mut self, register: usize) -> u32 {
         self.access(register, Operation::Read)
     }
 
-    fn write(&mut self, register: u32, value: u32) {
+    fn write(&mut self, register: usize, value: u32) {
         match self.events.first() {
-            Some(event) if register == VIRTIO_MMIO_QUEUE_NOTIFY => event.write(1).unwrap(),
+            Some(event) if register == mmio::QUEUE_NOTIFY => event.write(1).unwrap(),
             _ => drop(self.access(register, Operation::Write(value.into()))),
         }
     }

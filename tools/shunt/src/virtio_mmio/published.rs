@@ -8,10 +8,8 @@
 
 use std::sync::atomic::Ordering;
 
-use virtio_bindings::virtio_config::VIRTIO_CONFIG_S_DRIVER_OK;
-use virtio_bindings::virtio_mmio::*;
-
 use ioregion_wire::frame::Width;
+use virtio_spec::{mmio, status};
 
 use crate::virtio_device::VirtioDevice;
 
@@ -19,32 +17,30 @@ use super::half::Half;
 use super::registers::{CONFIG, REGION_SIZE};
 use super::VirtioMmio;
 
-const MAGIC: u32 = u32::from_le_bytes(*b"virt");
-const TRANSPORT_VERSION: u32 = 2;
 const VENDOR: u32 = u32::from_le_bytes(*b"SHNT");
 const CONFIG_SIZE: usize = (REGION_SIZE - CONFIG) as usize;
 
 /// Registers that a driver can read. All others read zero.
-const READABLE: [u32; 14] = [
-    VIRTIO_MMIO_MAGIC_VALUE,
-    VIRTIO_MMIO_VERSION,
-    VIRTIO_MMIO_DEVICE_ID,
-    VIRTIO_MMIO_VENDOR_ID,
-    VIRTIO_MMIO_DEVICE_FEATURES,
-    VIRTIO_MMIO_QUEUE_NUM_MAX,
-    VIRTIO_MMIO_QUEUE_READY,
-    VIRTIO_MMIO_INTERRUPT_STATUS,
-    VIRTIO_MMIO_STATUS,
-    VIRTIO_MMIO_SHM_LEN_LOW,
-    VIRTIO_MMIO_SHM_LEN_HIGH,
-    VIRTIO_MMIO_SHM_BASE_LOW,
-    VIRTIO_MMIO_SHM_BASE_HIGH,
-    VIRTIO_MMIO_CONFIG_GENERATION,
+const READABLE: [usize; 14] = [
+    mmio::MAGIC_VALUE,
+    mmio::VERSION,
+    mmio::DEVICE_ID,
+    mmio::VENDOR_ID,
+    mmio::DEVICE_FEATURES,
+    mmio::QUEUE_NUM_MAX,
+    mmio::QUEUE_READY,
+    mmio::INTERRUPT_STATUS,
+    mmio::STATUS,
+    mmio::SHM_LEN_LOW,
+    mmio::SHM_LEN_HIGH,
+    mmio::SHM_BASE_LOW,
+    mmio::SHM_BASE_HIGH,
+    mmio::CONFIG_GENERATION,
 ];
 
 impl<D: VirtioDevice> VirtioMmio<D> {
     /// The value of a register, `None` if it cannot be read.
-    pub(super) fn read_register(&self, register: u32) -> Option<u32> {
+    pub(super) fn read_register(&self, register: usize) -> Option<u32> {
         READABLE
             .contains(&register)
             .then(|| self.published(register))
@@ -59,36 +55,36 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         (0..width.bytes() as u64).fold(0, |value, at| value | byte(at) << (8 * at))
     }
 
-    pub(super) fn published(&self, register: u32) -> u32 {
-        self.state.shadow().load(register.into(), Width::Long) as u32
+    pub(super) fn published(&self, register: usize) -> u32 {
+        self.state.shadow().load(register as u64, Width::Long) as u32
     }
 
-    pub(super) fn publish(&self, register: u32, value: u32) {
+    pub(super) fn publish(&self, register: usize, value: u32) {
         let shadow = self.state.shadow();
-        shadow.store(register.into(), Width::Long, value.into());
+        shadow.store(register as u64, Width::Long, value.into());
     }
 
     /// Sets bits of a register; its value before.
-    pub(super) fn set_bits(&self, register: u32, bits: u32) -> u32 {
+    pub(super) fn set_bits(&self, register: usize, bits: u32) -> u32 {
         let shadow = self.state.shadow();
-        shadow.fetch_or(register.into(), Width::Long, bits.into()) as u32
+        shadow.fetch_or(register as u64, Width::Long, bits.into()) as u32
     }
 
     /// What never changes. The magic value comes last: a page that has it has the rest.
     pub(super) fn publish_identity(&self) {
         for register in [
-            VIRTIO_MMIO_SHM_LEN_LOW,
-            VIRTIO_MMIO_SHM_LEN_HIGH,
-            VIRTIO_MMIO_SHM_BASE_LOW,
-            VIRTIO_MMIO_SHM_BASE_HIGH,
+            mmio::SHM_LEN_LOW,
+            mmio::SHM_LEN_HIGH,
+            mmio::SHM_BASE_LOW,
+            mmio::SHM_BASE_HIGH,
         ] {
             // There is no shared memory region, which all ones say.
             self.publish(register, u32::MAX);
         }
-        self.publish(VIRTIO_MMIO_VERSION, TRANSPORT_VERSION);
-        self.publish(VIRTIO_MMIO_DEVICE_ID, self.device.device_id());
-        self.publish(VIRTIO_MMIO_VENDOR_ID, VENDOR);
-        self.publish(VIRTIO_MMIO_MAGIC_VALUE, MAGIC);
+        self.publish(mmio::VERSION, mmio::MODERN);
+        self.publish(mmio::DEVICE_ID, self.device.device_id());
+        self.publish(mmio::VENDOR_ID, VENDOR);
+        self.publish(mmio::MAGIC_VALUE, mmio::MAGIC);
     }
 
     /// What depends on the selectors and on the selected queue.
@@ -100,9 +96,9 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             let ready = registers.queues[index].ready.load(Ordering::Acquire);
             (self.queues[index].max_size.into(), ready)
         });
-        self.publish(VIRTIO_MMIO_DEVICE_FEATURES, features);
-        self.publish(VIRTIO_MMIO_QUEUE_NUM_MAX, size);
-        self.publish(VIRTIO_MMIO_QUEUE_READY, ready);
+        self.publish(mmio::DEVICE_FEATURES, features);
+        self.publish(mmio::QUEUE_NUM_MAX, size);
+        self.publish(mmio::QUEUE_READY, ready);
     }
 
     /// The configuration space, if it differs from what is published; then `announce` says whether
@@ -127,23 +123,23 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             .zip(words)
             .filter(|&(offset, value)| shadow.load(offset, Width::Long) != value)
             .peekable();
-        let generation = self.published(VIRTIO_MMIO_CONFIG_GENERATION);
+        let generation = self.published(mmio::CONFIG_GENERATION);
         let was_cut_off = generation % 2 != 0;
         if changed.peek().is_none() && !was_cut_off {
             return;
         }
         let odd = generation | 1;
-        self.publish(VIRTIO_MMIO_CONFIG_GENERATION, odd);
+        self.publish(mmio::CONFIG_GENERATION, odd);
         for (offset, value) in changed {
             shadow.store(offset, Width::Long, value);
         }
-        let announce = (announce || was_cut_off) && self.status() & VIRTIO_CONFIG_S_DRIVER_OK != 0;
+        let announce = (announce || was_cut_off) && self.status() & status::DRIVER_OK != 0;
         if announce {
-            self.set_bits(VIRTIO_MMIO_INTERRUPT_STATUS, VIRTIO_MMIO_INT_CONFIG);
+            self.set_bits(mmio::INTERRUPT_STATUS, mmio::interrupt::CONFIG);
         }
-        self.publish(VIRTIO_MMIO_CONFIG_GENERATION, odd.wrapping_add(1));
+        self.publish(mmio::CONFIG_GENERATION, odd.wrapping_add(1));
         if announce {
-            self.raise(VIRTIO_MMIO_INT_CONFIG);
+            self.raise(mmio::interrupt::CONFIG);
         }
     }
 }

@@ -8,14 +8,9 @@
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use virtio_bindings::virtio_config::{
-    VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER, VIRTIO_CONFIG_S_DRIVER_OK,
-    VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
-};
-use virtio_bindings::virtio_mmio::*;
-
 use ioregion_wire::frame::Width;
 use virtio_spec::features::Features;
+use virtio_spec::{mmio, status};
 
 use crate::counters::add;
 use crate::device::Device;
@@ -30,23 +25,20 @@ use super::VirtioMmio;
 pub const REGION_SIZE: u64 = 4096;
 
 /// Offset of the `QueueNotify` register: what an ioeventfd in the region goes to.
-pub const QUEUE_NOTIFY: u64 = VIRTIO_MMIO_QUEUE_NOTIFY as u64;
+pub const QUEUE_NOTIFY: u64 = mmio::QUEUE_NOTIFY as u64;
 
-pub(super) const CONFIG: u64 = VIRTIO_MMIO_CONFIG as u64;
+pub(super) const CONFIG: u64 = mmio::CONFIG as u64;
 
 /// Status bits that a driver can set.
-const DRIVER_STATUS: u32 = VIRTIO_CONFIG_S_ACKNOWLEDGE
-    | VIRTIO_CONFIG_S_DRIVER
-    | VIRTIO_CONFIG_S_DRIVER_OK
-    | VIRTIO_CONFIG_S_FEATURES_OK
-    | VIRTIO_CONFIG_S_FAILED;
+const DRIVER_STATUS: u8 =
+    status::ACKNOWLEDGE | status::DRIVER | status::DRIVER_OK | status::FEATURES_OK | status::FAILED;
 
 impl<D: VirtioDevice> Device for VirtioMmio<D> {
     fn read(&mut self, offset: u64, width: Width) -> u64 {
         if offset >= CONFIG {
             return self.read_config(offset, width);
         }
-        if offset == u64::from(VIRTIO_MMIO_INTERRUPT_STATUS) {
+        if offset == mmio::INTERRUPT_STATUS as u64 {
             add(&self.state.counters().interrupt_status_reads, 1);
         }
         let value = aligned(offset, width).and_then(|register| self.read_register(register));
@@ -88,9 +80,9 @@ impl<D: VirtioDevice> Device for VirtioMmio<D> {
 }
 
 /// The register at `offset`, if the access is of the only kind that registers take.
-fn aligned(offset: u64, width: Width) -> Option<u32> {
+fn aligned(offset: u64, width: Width) -> Option<usize> {
     match (offset % 4, width) {
-        (0, Width::Long) => u32::try_from(offset).ok(),
+        (0, Width::Long) => usize::try_from(offset).ok(),
         _ => None,
     }
 }
@@ -108,13 +100,13 @@ impl<D: VirtioDevice> VirtioMmio<D> {
 
     /// Carries out a write; `None` for a register that does not exist or cannot be written. What
     /// it changes of other registers is published when it returns.
-    fn write_register(&mut self, register: u32, value: u32) -> Option<()> {
+    fn write_register(&mut self, register: usize, value: u32) -> Option<()> {
         match register {
-            VIRTIO_MMIO_QUEUE_NOTIFY => {
+            mmio::QUEUE_NOTIFY => {
                 add(&self.state.counters().notify_register, 1);
                 self.kick(self.notified_queue(value));
             }
-            VIRTIO_MMIO_INTERRUPT_ACK => {
+            mmio::INTERRUPT_ACK => {
                 add(&self.state.counters().interrupt_acks, 1);
                 self.acknowledge(value);
             }
@@ -136,30 +128,30 @@ impl<D: VirtioDevice> VirtioMmio<D> {
 
     /// Does what KVM's rule for this register does.
     fn acknowledge(&self, bits: u32) {
-        let status = VIRTIO_MMIO_INTERRUPT_STATUS.into();
+        let register = mmio::INTERRUPT_STATUS as u64;
         let shadow = self.state.shadow();
-        shadow.clear(status, Width::Long, bits.into());
+        shadow.clear(register, Width::Long, bits.into());
     }
 
     /// Stores what configures the device.
-    fn write_setting(&mut self, register: u32, value: u32) -> Option<()> {
+    fn write_setting(&mut self, register: usize, value: u32) -> Option<()> {
         let registers = self.state.registers();
         match register {
-            VIRTIO_MMIO_DEVICE_FEATURES_SEL => {
+            mmio::DEVICE_FEATURES_SEL => {
                 registers
                     .device_features_sel
                     .store(value, Ordering::Relaxed);
             }
-            VIRTIO_MMIO_DRIVER_FEATURES_SEL => {
+            mmio::DRIVER_FEATURES_SEL => {
                 registers
                     .driver_features_sel
                     .store(value, Ordering::Relaxed);
             }
-            VIRTIO_MMIO_DRIVER_FEATURES => self.write_driver_features(value),
-            VIRTIO_MMIO_QUEUE_SEL => registers.queue_sel.store(value, Ordering::Relaxed),
-            VIRTIO_MMIO_QUEUE_READY => self.write_queue_ready(value),
-            VIRTIO_MMIO_STATUS => self.write_status(value),
-            VIRTIO_MMIO_SHM_SEL => {}
+            mmio::DRIVER_FEATURES => self.write_driver_features(value),
+            mmio::QUEUE_SEL => registers.queue_sel.store(value, Ordering::Relaxed),
+            mmio::QUEUE_READY => self.write_queue_ready(value),
+            mmio::STATUS => self.write_status(value),
+            mmio::SHM_SEL => {}
             _ => return self.write_queue_register(register, value),
         }
         Some(())
@@ -171,17 +163,15 @@ impl<D: VirtioDevice> VirtioMmio<D> {
     }
 
     /// A queue's set-up registers; fixed while the queue is ready.
-    fn write_queue_register(&self, register: u32, value: u32) -> Option<()> {
+    fn write_queue_register(&self, register: usize, value: u32) -> Option<()> {
         let store: fn(&QueueRegisters, u32) = match register {
-            VIRTIO_MMIO_QUEUE_NUM => |queue, size| queue.size.store(size, Ordering::Relaxed),
-            VIRTIO_MMIO_QUEUE_DESC_LOW => |queue, low| Half::Low.store(&queue.descriptors, low),
-            VIRTIO_MMIO_QUEUE_DESC_HIGH => |queue, high| Half::High.store(&queue.descriptors, high),
-            VIRTIO_MMIO_QUEUE_AVAIL_LOW => |queue, low| Half::Low.store(&queue.driver_area, low),
-            VIRTIO_MMIO_QUEUE_AVAIL_HIGH => {
-                |queue, high| Half::High.store(&queue.driver_area, high)
-            }
-            VIRTIO_MMIO_QUEUE_USED_LOW => |queue, low| Half::Low.store(&queue.device_area, low),
-            VIRTIO_MMIO_QUEUE_USED_HIGH => |queue, high| Half::High.store(&queue.device_area, high),
+            mmio::QUEUE_NUM => |queue, size| queue.size.store(size, Ordering::Relaxed),
+            mmio::QUEUE_DESC_LOW => |queue, low| Half::Low.store(&queue.descriptors, low),
+            mmio::QUEUE_DESC_HIGH => |queue, high| Half::High.store(&queue.descriptors, high),
+            mmio::QUEUE_DRIVER_LOW => |queue, low| Half::Low.store(&queue.driver_area, low),
+            mmio::QUEUE_DRIVER_HIGH => |queue, high| Half::High.store(&queue.driver_area, high),
+            mmio::QUEUE_DEVICE_LOW => |queue, low| Half::Low.store(&queue.device_area, low),
+            mmio::QUEUE_DEVICE_HIGH => |queue, high| Half::High.store(&queue.device_area, high),
             _ => return None,
         };
         if let Some(index) = self.selected_queue() {
@@ -196,7 +186,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
     /// Fixed once the driver and the device agreed on features.
     fn write_driver_features(&self, value: u32) {
         let registers = self.state.registers();
-        if self.status() & VIRTIO_CONFIG_S_FEATURES_OK != 0 {
+        if self.status() & status::FEATURES_OK != 0 {
             return;
         }
         if let Some(half) = Half::selected(get(&registers.driver_features_sel)) {
@@ -214,7 +204,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         if value == 0 {
             registers.ready.store(0, Ordering::Release);
             queue.ring = None;
-        } else if queue.ring.is_none() && self.status() & VIRTIO_CONFIG_S_FEATURES_OK != 0 {
+        } else if queue.ring.is_none() && self.status() & status::FEATURES_OK != 0 {
             self.start_queue(index);
         }
     }
@@ -239,18 +229,18 @@ impl<D: VirtioDevice> VirtioMmio<D> {
             return self.reset();
         }
         let old = self.status();
-        let mut new = old | value & DRIVER_STATUS;
-        if old & VIRTIO_CONFIG_S_FEATURES_OK == 0 && !self.features_acceptable() {
-            new &= !VIRTIO_CONFIG_S_FEATURES_OK;
+        let mut new = old | value as u8 & DRIVER_STATUS;
+        if old & status::FEATURES_OK == 0 && !self.features_acceptable() {
+            new &= !status::FEATURES_OK;
         }
-        if new & VIRTIO_CONFIG_S_FEATURES_OK == 0 {
-            new &= !VIRTIO_CONFIG_S_DRIVER_OK;
+        if new & status::FEATURES_OK == 0 {
+            new &= !status::DRIVER_OK;
         }
-        self.publish(VIRTIO_MMIO_STATUS, new);
-        if new & !old & VIRTIO_CONFIG_S_FEATURES_OK != 0 {
+        self.publish(mmio::STATUS, new.into());
+        if new & !old & status::FEATURES_OK != 0 {
             self.device.set_features(self.features());
         }
-        if new & !old & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
+        if new & !old & status::DRIVER_OK != 0 {
             self.kick_all();
         }
     }
@@ -279,7 +269,7 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         }
         registers.driver_features.store(0, Ordering::Relaxed);
         self.publish_selected();
-        self.publish(VIRTIO_MMIO_INTERRUPT_STATUS, 0);
-        self.publish(VIRTIO_MMIO_STATUS, 0);
+        self.publish(mmio::INTERRUPT_STATUS, 0);
+        self.publish(mmio::STATUS, 0);
     }
 }

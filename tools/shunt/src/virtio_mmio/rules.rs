@@ -2,11 +2,8 @@
 
 //! What KVM can do of virtio-mmio by itself.
 
-use virtio_bindings::virtio_mmio::{
-    VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INTERRUPT_STATUS, VIRTIO_MMIO_QUEUE_NOTIFY,
-};
-
 use ioregion_wire::frame::Width;
+use virtio_spec::mmio;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::ioregion::{Action, Doorbell, Rule};
@@ -21,10 +18,10 @@ use crate::ioregion::{Action, Doorbell, Rule};
 /// device runs.
 pub fn rules(events: &[EventFd]) -> Vec<Rule<'_>> {
     let acknowledge = Rule {
-        offset: VIRTIO_MMIO_INTERRUPT_ACK,
+        offset: mmio::INTERRUPT_ACK as u32,
         width: Width::Long,
         action: Action::WriteOneToClear {
-            target: VIRTIO_MMIO_INTERRUPT_STATUS,
+            target: mmio::INTERRUPT_STATUS as u32,
         },
     };
     let mut rules = vec![acknowledge];
@@ -41,7 +38,7 @@ fn signal((queue, event): (u64, &EventFd)) -> Rule<'_> {
 
 fn notify(datamatch: Option<u64>, to: Doorbell<'_>) -> Rule<'_> {
     Rule {
-        offset: VIRTIO_MMIO_QUEUE_NOTIFY,
+        offset: mmio::QUEUE_NOTIFY as u32,
         width: Width::Long,
         action: Action::Doorbell { datamatch, to },
     }

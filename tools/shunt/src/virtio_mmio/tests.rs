@@ -7,8 +7,6 @@ mod hostile;
 mod published;
 mod rig;
 
-use virtio_bindings::virtio_mmio::*;
-
 use super::*;
 use crate::device::Device;
 use crate::Width;
@@ -19,26 +17,22 @@ use rig::*;
 fn the_device_says_who_it_is() {
     let mut rig = Rig::new();
     for (register, value) in [
-        (VIRTIO_MMIO_MAGIC_VALUE, 0x7472_6976),
-        (VIRTIO_MMIO_VERSION, 2),
-        (VIRTIO_MMIO_DEVICE_ID, 42),
-        (VIRTIO_MMIO_DEVICE_FEATURES, 1 << 28 | 1 << 29 | 1 << 3),
-        (VIRTIO_MMIO_QUEUE_NUM_MAX, MAX_SIZE.into()),
-        (VIRTIO_MMIO_SHM_LEN_LOW, u32::MAX),
+        (mmio::MAGIC_VALUE, 0x7472_6976),
+        (mmio::VERSION, 2),
+        (mmio::DEVICE_ID, 42),
+        (mmio::DEVICE_FEATURES, 1 << 28 | 1 << 29 | 1 << 3),
+        (mmio::QUEUE_NUM_MAX, MAX_SIZE.into()),
+        (mmio::SHM_LEN_LOW, u32::MAX),
     ] {
         assert_eq!(rig.read(register), value, "register {register:#x}");
     }
     for (half, features) in [(1, UPPER_FEATURES), (2, 0), (u32::MAX, 0)] {
-        rig.write(VIRTIO_MMIO_DEVICE_FEATURES_SEL, half);
-        assert_eq!(
-            rig.read(VIRTIO_MMIO_DEVICE_FEATURES),
-            features,
-            "half {half}"
-        );
+        rig.write(mmio::DEVICE_FEATURES_SEL, half);
+        assert_eq!(rig.read(mmio::DEVICE_FEATURES), features, "half {half}");
     }
     for (queue, size) in [(1, 4), (2, 0), (u32::MAX, 0)] {
-        rig.write(VIRTIO_MMIO_QUEUE_SEL, queue);
-        assert_eq!(rig.read(VIRTIO_MMIO_QUEUE_NUM_MAX), size, "queue {queue}");
+        rig.write(mmio::QUEUE_SEL, queue);
+        assert_eq!(rig.read(mmio::QUEUE_NUM_MAX), size, "queue {queue}");
     }
 }
 
@@ -59,8 +53,7 @@ fn accesses_of_another_kind_do_nothing_and_are_counted() {
         let counted = rig.transport.state.counters().values().bad_accesses;
         assert_eq!(counted, 2 * (count as u64 + 1), "{width:?} at {offset:#x}");
     }
-    rig.transport
-        .write(VIRTIO_MMIO_STATUS.into(), Width::Word, 1);
+    rig.transport.write(mmio::STATUS as u64, Width::Word, 1);
     assert_eq!(rig.status(), 0);
 }
 
@@ -98,7 +91,7 @@ fn features_are_accepted_only_if_offered_and_modern() {
         let mut rig = Rig::new();
         rig.accept_features(features);
         assert_eq!(rig.status(), if accepted { 11 } else { 3 }, "{features:#x}");
-        rig.write(VIRTIO_MMIO_STATUS, STARTED);
+        rig.write(mmio::STATUS, STARTED);
         assert_eq!(rig.status(), if accepted { 15 } else { 3 }, "{features:#x}");
     }
 }
@@ -114,9 +107,9 @@ fn a_request_is_answered() {
         assert_eq!((rig.used_index(), rig.get(DEVICE_AREA + 4)), (1, [0u32, 6]));
         assert_eq!(&rig.get::<[u8; 6]>(BUFFER + 0x100), b"hello!");
         assert!(rig.interrupted());
-        assert_eq!(rig.read(VIRTIO_MMIO_INTERRUPT_STATUS), 1);
-        rig.write(VIRTIO_MMIO_INTERRUPT_ACK, 1);
-        assert_eq!(rig.read(VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+        assert_eq!(rig.read(mmio::INTERRUPT_STATUS), 1);
+        rig.write(mmio::INTERRUPT_ACK, 1);
+        assert_eq!(rig.read(mmio::INTERRUPT_STATUS), 0);
     }
 }
 
@@ -142,7 +135,7 @@ fn nothing_is_done_before_the_driver_is_ready() {
     rig.avail(0, 0);
     rig.notify_and_work();
     assert_eq!(rig.used_index(), 0);
-    rig.write(VIRTIO_MMIO_STATUS, STARTED);
+    rig.write(mmio::STATUS, STARTED);
     while rig.transport.work() {}
     assert_eq!(rig.used_index(), 1);
 }
@@ -169,12 +162,8 @@ fn a_reset_puts_everything_back() {
     rig.question();
     rig.avail(0, 0);
     rig.notify_and_work();
-    rig.write(VIRTIO_MMIO_STATUS, 0);
-    for register in [
-        VIRTIO_MMIO_STATUS,
-        VIRTIO_MMIO_INTERRUPT_STATUS,
-        VIRTIO_MMIO_QUEUE_READY,
-    ] {
+    rig.write(mmio::STATUS, 0);
+    for register in [mmio::STATUS, mmio::INTERRUPT_STATUS, mmio::QUEUE_READY] {
         assert_eq!(rig.read(register), 0, "register {register:#x}");
     }
     rig.avail(1, 0);
@@ -191,9 +180,9 @@ fn a_reset_puts_everything_back() {
 fn set_up_registers_are_fixed_while_in_use() {
     let mut rig = Rig::new();
     rig.start(0);
-    rig.write(VIRTIO_MMIO_QUEUE_NUM, 2);
-    rig.write(VIRTIO_MMIO_QUEUE_DESC_LOW, 0);
-    rig.write(VIRTIO_MMIO_DRIVER_FEATURES, u32::MAX);
+    rig.write(mmio::QUEUE_NUM, 2);
+    rig.write(mmio::QUEUE_DESC_LOW, 0);
+    rig.write(mmio::DRIVER_FEATURES, u32::MAX);
     let mut rig = rig.restarted();
     rig.question();
     rig.avail(0, 0);

@@ -8,11 +8,8 @@
 use std::sync::atomic::Ordering;
 
 use ioregion_wire::frame::Width;
-use virtio_bindings::virtio_config::{
-    VIRTIO_CONFIG_S_ACKNOWLEDGE, VIRTIO_CONFIG_S_DRIVER, VIRTIO_CONFIG_S_DRIVER_OK,
-    VIRTIO_CONFIG_S_FAILED, VIRTIO_CONFIG_S_FEATURES_OK,
-};
 use virtio_spec::pci::NO_VECTOR;
+use virtio_spec::status;
 
 use crate::virtio_device::VirtioDevice;
 use crate::virtio_mmio::half::Half;
@@ -20,11 +17,8 @@ use crate::virtio_mmio::half::Half;
 use super::{VirtioPci, Virtqueue};
 
 /// Status bits that a driver can set.
-const DRIVER_STATUS: u32 = VIRTIO_CONFIG_S_ACKNOWLEDGE
-    | VIRTIO_CONFIG_S_DRIVER
-    | VIRTIO_CONFIG_S_DRIVER_OK
-    | VIRTIO_CONFIG_S_FEATURES_OK
-    | VIRTIO_CONFIG_S_FAILED;
+const DRIVER_STATUS: u8 =
+    status::ACKNOWLEDGE | status::DRIVER | status::DRIVER_OK | status::FEATURES_OK | status::FAILED;
 
 /// A field, the halves of those of 64 bits apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +77,7 @@ pub(super) struct Common {
     driver_feature_select: u32,
     pub(super) driver_features: u64,
     pub(super) config_vector: u16,
-    pub(super) status: u32,
+    pub(super) status: u8,
     queue_select: u16,
     pub(super) config_generation: u8,
 }
@@ -105,7 +99,7 @@ impl Default for Common {
 impl Common {
     fn write_driver_feature(&mut self, value: u32) {
         // Fixed once the driver and the device agreed on features.
-        if self.status & VIRTIO_CONFIG_S_FEATURES_OK != 0 {
+        if self.status & status::FEATURES_OK != 0 {
             return;
         }
         if let Some(half) = Half::selected(self.driver_feature_select) {
@@ -147,7 +141,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
             Field::DriverFeatureSelect => self.common.driver_feature_select = value,
             Field::DriverFeature => self.common.write_driver_feature(value),
             Field::ConfigVector => self.common.config_vector = self.vector(value),
-            Field::Status => self.write_status(value),
+            Field::Status => self.write_status(value as u8),
             Field::QueueSelect => self.common.queue_select = value as u16,
             Field::DeviceFeature
             | Field::NumQueues
@@ -168,23 +162,23 @@ impl<D: VirtioDevice> VirtioPci<D> {
 
     /// Sets bits; zero resets. `FEATURES_OK` stays clear when the features cannot be accepted,
     /// `DRIVER_OK` without it.
-    fn write_status(&mut self, value: u32) {
+    fn write_status(&mut self, value: u8) {
         if value == 0 {
             return self.reset_virtio();
         }
         let old = self.common.status;
         let mut new = old | value & DRIVER_STATUS;
-        if old & VIRTIO_CONFIG_S_FEATURES_OK == 0 && !self.features_acceptable() {
-            new &= !VIRTIO_CONFIG_S_FEATURES_OK;
+        if old & status::FEATURES_OK == 0 && !self.features_acceptable() {
+            new &= !status::FEATURES_OK;
         }
-        if new & VIRTIO_CONFIG_S_FEATURES_OK == 0 {
-            new &= !VIRTIO_CONFIG_S_DRIVER_OK;
+        if new & status::FEATURES_OK == 0 {
+            new &= !status::DRIVER_OK;
         }
         self.common.status = new;
-        if new & !old & VIRTIO_CONFIG_S_FEATURES_OK != 0 {
+        if new & !old & status::FEATURES_OK != 0 {
             self.device.set_features(self.features());
         }
-        if new & !old & VIRTIO_CONFIG_S_DRIVER_OK != 0 {
+        if new & !old & status::DRIVER_OK != 0 {
             self.kick_all();
         }
     }
@@ -212,7 +206,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
     fn enable_queue(&mut self, index: usize) {
         let features = self.features();
         let queue = &mut self.queues[index];
-        if queue.is_enabled || self.common.status & VIRTIO_CONFIG_S_FEATURES_OK == 0 {
+        if queue.is_enabled || self.common.status & status::FEATURES_OK == 0 {
             return;
         }
         queue.is_enabled = true;

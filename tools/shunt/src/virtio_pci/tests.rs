@@ -92,8 +92,8 @@ impl Rig {
         self.device.write(offset, Width::Long, value);
     }
 
-    fn status(&mut self) -> u32 {
-        self.device.read(STATUS, Width::Byte) as u32
+    fn status(&mut self) -> u8 {
+        self.device.read(STATUS, Width::Byte) as u8
     }
 
     /// Up to `FEATURES_OK`.
@@ -219,7 +219,7 @@ fn memory_that_is_gone_makes_the_device_demand_a_reset() {
     rig.device.set_memory(GuestMemoryMmap::default(), vec![]);
     rig.word(layout::NOTIFY, 0);
     rig.work();
-    assert_ne!(rig.status() & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
+    assert_ne!(rig.status() & status::DEVICE_NEEDS_RESET, 0);
     assert_eq!(rig.device.interrupts().pending, 1);
     rig.byte(STATUS, 0);
     assert_eq!(rig.status(), 0);
@@ -236,7 +236,7 @@ fn a_ring_outside_memory_is_not_enabled() {
     rig.accept(Features::VERSION_1.bits());
     rig.set_up_queue([DESCRIPTORS, DRIVER_AREA, 1 << 40]);
     assert_eq!(rig.device.read(QUEUE_ENABLE, Width::Word), 0);
-    assert_ne!(rig.status() & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
+    assert_ne!(rig.status() & status::DEVICE_NEEDS_RESET, 0);
 }
 
 #[test]

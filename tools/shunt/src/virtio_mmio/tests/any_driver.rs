@@ -20,7 +20,7 @@ enum Event {
 fn any_event() -> impl Strategy<Value = Event> {
     let register = prop_oneof![
         (0..0x40u64).prop_map(|index| index * 4),
-        Just(u64::from(VIRTIO_MMIO_STATUS)),
+        Just(mmio::STATUS as u64),
         0..0x200u64,
         any::<u64>(),
     ];
@@ -90,7 +90,7 @@ proptest! {
         for event in &events {
             rig = happen(rig, event);
         }
-        rig.write(VIRTIO_MMIO_STATUS, 0);
+        rig.write(mmio::STATUS, 0);
         prop_assert_eq!(rig.status(), 0);
         rig.put(DRIVER_AREA + 2, 0u16);
         rig.start(0);
@@ -108,10 +108,10 @@ proptest! {
         }
         let registers = |rig: &mut Rig| {
             [
-                VIRTIO_MMIO_DEVICE_FEATURES,
-                VIRTIO_MMIO_QUEUE_NUM_MAX,
-                VIRTIO_MMIO_QUEUE_READY,
-                VIRTIO_MMIO_STATUS,
+                mmio::DEVICE_FEATURES,
+                mmio::QUEUE_NUM_MAX,
+                mmio::QUEUE_READY,
+                mmio::STATUS,
             ]
             .map(|register| rig.read(register))
         };
@@ -135,7 +135,7 @@ proptest! {
             rig.put(at, head);
         }
         rig.put(DRIVER_AREA + 2, available);
-        rig.write(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+        rig.write(mmio::QUEUE_NOTIFY, 0);
         let parts = (0..).take_while(|_| rig.transport.work()).count();
         prop_assert!(parts <= 3);
         let failed = rig.status() & NEEDS_RESET != 0;

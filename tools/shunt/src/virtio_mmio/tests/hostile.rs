@@ -14,7 +14,7 @@ fn assert_needs_reset(rig: &mut Rig, what: &str) {
         "{what}"
     );
     rig.notify_and_work();
-    rig.write(VIRTIO_MMIO_STATUS, 0);
+    rig.write(mmio::STATUS, 0);
     rig.put(DRIVER_AREA + 2, 0u16);
     rig.start(0);
     rig.question();
@@ -46,7 +46,7 @@ fn a_queue_that_cannot_be_is_refused() {
         let mut rig = Rig::new();
         rig.accept_features(Features::VERSION_1.bits());
         rig.set_up_queue(size, areas);
-        assert_eq!(rig.read(VIRTIO_MMIO_QUEUE_READY), 0);
+        assert_eq!(rig.read(mmio::QUEUE_READY), 0);
         assert_needs_reset(&mut rig, &format!("size {size}, areas {areas:x?}"));
     }
 }
@@ -136,9 +136,9 @@ fn a_request_that_cannot_be_stops_the_device() {
         spoil(&rig);
         rig.notify_and_work();
         assert!(rig.interrupted(), "{what}");
-        assert_eq!(rig.read(VIRTIO_MMIO_INTERRUPT_STATUS), 3, "{what}");
-        rig.write(VIRTIO_MMIO_INTERRUPT_ACK, 1);
-        assert_eq!(rig.read(VIRTIO_MMIO_INTERRUPT_STATUS), 2, "{what}");
+        assert_eq!(rig.read(mmio::INTERRUPT_STATUS), 3, "{what}");
+        rig.write(mmio::INTERRUPT_ACK, 1);
+        assert_eq!(rig.read(mmio::INTERRUPT_STATUS), 2, "{what}");
         assert_needs_reset(&mut rig, what);
     }
 }

@@ -4,21 +4,21 @@
 
 use super::*;
 
-const GENERATION: u32 = VIRTIO_MMIO_CONFIG_GENERATION;
-const CONFIG: u32 = VIRTIO_MMIO_CONFIG;
+const GENERATION: usize = mmio::CONFIG_GENERATION;
+const CONFIG: usize = mmio::CONFIG;
 
 #[test]
 fn a_write_has_its_effect_when_it_returns() {
     let mut rig = Rig::new();
     for (selector, selected, values) in [
         (
-            VIRTIO_MMIO_DEVICE_FEATURES_SEL,
-            VIRTIO_MMIO_DEVICE_FEATURES,
+            mmio::DEVICE_FEATURES_SEL,
+            mmio::DEVICE_FEATURES,
             [(1, UPPER_FEATURES), (2, 0), (0, 1 << 28 | 1 << 29 | 1 << 3)],
         ),
         (
-            VIRTIO_MMIO_QUEUE_SEL,
-            VIRTIO_MMIO_QUEUE_NUM_MAX,
+            mmio::QUEUE_SEL,
+            mmio::QUEUE_NUM_MAX,
             [(1, 4), (2, 0), (0, MAX_SIZE.into())],
         ),
     ] {
@@ -29,14 +29,14 @@ fn a_write_has_its_effect_when_it_returns() {
     }
     rig.start(0);
     let of_queue = |rig: &mut Rig, queue| {
-        rig.write(VIRTIO_MMIO_QUEUE_SEL, queue);
-        rig.shadow(VIRTIO_MMIO_QUEUE_READY)
+        rig.write(mmio::QUEUE_SEL, queue);
+        rig.shadow(mmio::QUEUE_READY)
     };
     assert_eq!([1, 0].map(|queue| of_queue(&mut rig, queue)), [0, 1]);
-    assert_eq!(rig.shadow(VIRTIO_MMIO_STATUS), STARTED);
-    rig.write(VIRTIO_MMIO_STATUS, 0);
-    assert_eq!(rig.shadow(VIRTIO_MMIO_QUEUE_READY), 0);
-    assert_eq!(rig.shadow(VIRTIO_MMIO_STATUS), 0);
+    assert_eq!(rig.shadow(mmio::STATUS), STARTED);
+    rig.write(mmio::STATUS, 0);
+    assert_eq!(rig.shadow(mmio::QUEUE_READY), 0);
+    assert_eq!(rig.shadow(mmio::STATUS), 0);
 }
 
 #[test]
@@ -59,15 +59,15 @@ fn who_acknowledges_an_interrupt_does_not_matter() {
     for (index, by_kvm) in [(0, true), (1, false)] {
         rig.avail(index, 0);
         rig.notify_and_work();
-        assert_eq!(rig.shadow(VIRTIO_MMIO_INTERRUPT_STATUS), 1);
+        assert_eq!(rig.shadow(mmio::INTERRUPT_STATUS), 1);
         if by_kvm {
-            let status = VIRTIO_MMIO_INTERRUPT_STATUS.into();
+            let register = mmio::INTERRUPT_STATUS as u64;
             let shadow = rig.transport.state.shadow();
-            assert_eq!(shadow.clear(status, Width::Long, 1), 1);
+            assert_eq!(shadow.clear(register, Width::Long, 1), 1);
         } else {
-            rig.write(VIRTIO_MMIO_INTERRUPT_ACK, 1);
+            rig.write(mmio::INTERRUPT_ACK, 1);
         }
-        assert_eq!(rig.read(VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+        assert_eq!(rig.read(mmio::INTERRUPT_STATUS), 0);
     }
     assert_eq!(rig.transport.state.counters().values().interrupt_acks, 1);
 }
@@ -76,10 +76,10 @@ fn who_acknowledges_an_interrupt_does_not_matter() {
 fn an_interrupt_before_a_restart_is_there_after_it() {
     let mut rig = Rig::new();
     rig.start(0);
-    rig.transport.raise(VIRTIO_MMIO_INT_CONFIG);
+    rig.transport.raise(mmio::interrupt::CONFIG);
     let rig = rig.restarted();
-    let bits = VIRTIO_MMIO_INT_CONFIG | VIRTIO_MMIO_INT_VRING;
-    assert_eq!(rig.shadow(VIRTIO_MMIO_INTERRUPT_STATUS), bits);
+    let bits = mmio::interrupt::CONFIG | mmio::interrupt::QUEUE;
+    assert_eq!(rig.shadow(mmio::INTERRUPT_STATUS), bits);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_change_by_the_device_is_published_and_announced() {
         let want = if started { 0x0707_0707 } else { 0 };
         assert_eq!(rig.shadow(CONFIG), want, "started: {started}");
         assert_eq!(rig.shadow(GENERATION) != before, started);
-        let announced = rig.shadow(VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG;
+        let announced = rig.shadow(mmio::INTERRUPT_STATUS) & mmio::interrupt::CONFIG;
         assert_eq!(announced != 0, started);
         assert_eq!(rig.interrupted(), started);
     }
@@ -134,7 +134,7 @@ fn a_change_that_was_cut_off_is_completed_and_announced() {
         assert_eq!((rig.shadow(CONFIG), rig.shadow(CONFIG + 4)), (0, 0));
         let generation = rig.shadow(GENERATION);
         assert!(generation > odd && generation % 2 == 0);
-        let announced = rig.shadow(VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG;
+        let announced = rig.shadow(mmio::INTERRUPT_STATUS) & mmio::interrupt::CONFIG;
         assert_ne!(announced, 0, "after {words} words");
         assert!(rig.interrupted());
     }
@@ -147,10 +147,7 @@ fn a_restart_without_a_change_announces_none() {
     let before = rig.shadow(GENERATION);
     let rig = rig.restarted();
     assert_eq!(rig.shadow(GENERATION), before);
-    assert_eq!(
-        rig.shadow(VIRTIO_MMIO_INTERRUPT_STATUS),
-        VIRTIO_MMIO_INT_VRING
-    );
+    assert_eq!(rig.shadow(mmio::INTERRUPT_STATUS), mmio::interrupt::QUEUE);
 }
 
 #[test]
@@ -159,8 +156,8 @@ fn a_selection_that_was_cut_off_is_published_by_the_next_process() {
     let registers = rig.transport.state.registers();
     registers.queue_sel.store(1, Ordering::Relaxed);
     registers.device_features_sel.store(1, Ordering::Relaxed);
-    assert_eq!(rig.shadow(VIRTIO_MMIO_QUEUE_NUM_MAX), u32::from(MAX_SIZE));
+    assert_eq!(rig.shadow(mmio::QUEUE_NUM_MAX), u32::from(MAX_SIZE));
     let rig = rig.restarted();
-    assert_eq!(rig.shadow(VIRTIO_MMIO_QUEUE_NUM_MAX), 4);
-    assert_eq!(rig.shadow(VIRTIO_MMIO_DEVICE_FEATURES), UPPER_FEATURES);
+    assert_eq!(rig.shadow(mmio::QUEUE_NUM_MAX), 4);
+    assert_eq!(rig.shadow(mmio::DEVICE_FEATURES), UPPER_FEATURES);
 }

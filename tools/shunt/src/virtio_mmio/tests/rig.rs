@@ -2,7 +2,6 @@
 
 //! A device with memory around it, and the moves of a driver.
 
-use virtio_bindings::virtio_mmio::*;
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::chain::{BadChain, Chain};
@@ -24,7 +23,7 @@ pub(super) const WRITE: u16 = 2;
 pub(super) const INDIRECT: u16 = 4;
 
 pub(super) const STARTED: u32 = 15;
-pub(super) const NEEDS_RESET: u32 = VIRTIO_CONFIG_S_NEEDS_RESET;
+pub(super) const NEEDS_RESET: u32 = status::DEVICE_NEEDS_RESET as u32;
 
 /// Features from bit 32 on: `VIRTIO_F_VERSION_1`, and what the device leaves to choose.
 pub(super) const UPPER_FEATURES: u32 = 1 | 1 << 2 | 1 << 3 | 1 << 6;
@@ -109,52 +108,52 @@ impl Rig {
     }
 
     /// What a guest reads in memory.
-    pub(super) fn shadow(&self, register: u32) -> u32 {
+    pub(super) fn shadow(&self, register: usize) -> u32 {
         let shadow = self.transport.state.shadow();
-        shadow.load(register.into(), Width::Long) as u32
+        shadow.load(register as u64, Width::Long) as u32
     }
 
-    pub(super) fn read(&mut self, register: u32) -> u32 {
-        self.transport.read(register.into(), Width::Long) as u32
+    pub(super) fn read(&mut self, register: usize) -> u32 {
+        self.transport.read(register as u64, Width::Long) as u32
     }
 
-    pub(super) fn write(&mut self, register: u32, value: u32) {
+    pub(super) fn write(&mut self, register: usize, value: u32) {
         self.transport
-            .write(register.into(), Width::Long, value.into());
+            .write(register as u64, Width::Long, value.into());
     }
 
     pub(super) fn status(&mut self) -> u32 {
-        self.read(VIRTIO_MMIO_STATUS)
+        self.read(mmio::STATUS)
     }
 
     pub(super) fn accept_features(&mut self, features: u64) {
-        self.write(VIRTIO_MMIO_STATUS, 3);
+        self.write(mmio::STATUS, 3);
         for (half, value) in [(0, features as u32), (1, (features >> 32) as u32)] {
-            self.write(VIRTIO_MMIO_DRIVER_FEATURES_SEL, half);
-            self.write(VIRTIO_MMIO_DRIVER_FEATURES, value);
+            self.write(mmio::DRIVER_FEATURES_SEL, half);
+            self.write(mmio::DRIVER_FEATURES, value);
         }
-        self.write(VIRTIO_MMIO_STATUS, 11);
+        self.write(mmio::STATUS, 11);
     }
 
     pub(super) fn set_up_queue(&mut self, size: u32, areas: [u64; 3]) {
         let [descriptors, driver, device] = areas;
-        self.write(VIRTIO_MMIO_QUEUE_SEL, 0);
-        self.write(VIRTIO_MMIO_QUEUE_NUM, size);
+        self.write(mmio::QUEUE_SEL, 0);
+        self.write(mmio::QUEUE_NUM, size);
         for (register, address) in [
-            (VIRTIO_MMIO_QUEUE_DESC_LOW, descriptors),
-            (VIRTIO_MMIO_QUEUE_AVAIL_LOW, driver),
-            (VIRTIO_MMIO_QUEUE_USED_LOW, device),
+            (mmio::QUEUE_DESC_LOW, descriptors),
+            (mmio::QUEUE_DRIVER_LOW, driver),
+            (mmio::QUEUE_DEVICE_LOW, device),
         ] {
             self.write(register, address as u32);
             self.write(register + 4, (address >> 32) as u32);
         }
-        self.write(VIRTIO_MMIO_QUEUE_READY, 1);
+        self.write(mmio::QUEUE_READY, 1);
     }
 
     pub(super) fn start(&mut self, features: u64) {
         self.accept_features(Features::VERSION_1.bits() | features);
         self.set_up_queue(MAX_SIZE.into(), [DESCRIPTORS, DRIVER_AREA, DEVICE_AREA]);
-        self.write(VIRTIO_MMIO_STATUS, STARTED);
+        self.write(mmio::STATUS, STARTED);
         assert_eq!(self.status(), STARTED);
     }
 
@@ -193,7 +192,7 @@ impl Rig {
     }
 
     pub(super) fn notify_and_work(&mut self) {
-        self.write(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+        self.write(mmio::QUEUE_NOTIFY, 0);
         while self.transport.work() {}
     }
 
