@@ -114,21 +114,16 @@ struct shunt_segment {
 	u32 len;
 };
 
-/*
- * All of it, as long as the device has it, behind a piece that is the driver's. That is for the
- * header, if the packet does not begin with it.
- */
+/* All of a packet that has fragments, as long as the device has it. */
 struct shunt_packet_map {
 	u32 count;
-	u32 has_header;
-	struct shunt_segment first;
 	struct shunt_segment segments[MAX_SKB_FRAGS + 1];
 };
 
-int shunt_skb_take(struct sk_buff *skb, struct device *dev, struct virtio_net_hdr_v1 *header,
-		   struct shunt_packet_map *map);
+int shunt_skb_take(struct sk_buff *skb, struct device *dev, struct shunt_segment *head);
+int shunt_skb_map(struct sk_buff *skb, struct device *dev, const struct shunt_segment *head,
+		  struct shunt_packet_map *map);
 void shunt_skb_unmap(struct sk_buff *skb, struct device *dev, const struct shunt_packet_map *map);
-u32 shunt_skb_len(const struct sk_buff *skb);
 void shunt_skb_consume(struct sk_buff *skb, int budget);
 void shunt_skb_drop(struct sk_buff *skb);
 

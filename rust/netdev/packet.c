@@ -8,9 +8,7 @@
 /* rust/netdev/src/ffi.rs asserts the same numbers. */
 static_assert(sizeof(struct shunt_segment) == 16);
 static_assert(offsetof(struct shunt_segment, len) == 8);
-static_assert(offsetof(struct shunt_packet_map, has_header) == 4);
-static_assert(offsetof(struct shunt_packet_map, first) == 8);
-static_assert(offsetof(struct shunt_packet_map, segments) == 24);
+static_assert(offsetof(struct shunt_packet_map, segments) == 8);
 static_assert(sizeof(struct virtio_net_hdr) == 10);
 static_assert(sizeof(struct virtio_net_hdr_v1) == 12);
 
@@ -26,58 +24,42 @@ static int map_page(struct device *dev, struct page *page, u32 offset, u32 len,
 	return dma_mapping_error(dev, segment->addr);
 }
 
-/* With @dev, map for it; without, the device uses physical addresses. From @before bytes before it. */
-static int map_skb(struct sk_buff *skb, u32 before, struct device *dev,
-		   struct shunt_packet_map *map)
+/* Where the head of a packet is mapped: the control block is ours while we have the packet. */
+static dma_addr_t *head_addr(struct sk_buff *skb)
 {
-	struct skb_shared_info *info = skb_shinfo(skb);
-	void *data = skb->data - before;
-	int i, r;
-
-	map->count = 0;
-	r = map_page(dev, virt_to_page(data), offset_in_page(data), skb_headlen(skb) + before,
-		     &map->segments[0]);
-	for (i = 0; !r; i++) {
-		const skb_frag_t *frag = &info->frags[i];
-
-		map->count = i + 1;
-		if (i == info->nr_frags)
-			return 0;
-		r = map_page(dev, skb_frag_page(frag), skb_frag_off(frag), skb_frag_size(frag),
-			     &map->segments[i + 1]);
-	}
-	if (map->count)
-		shunt_skb_unmap(skb, dev, map);
-	return r;
+	return (dma_addr_t *)skb->cb;
 }
 
-/* Room before the packet's data that is ours, so that a header there is one piece with them. */
-static struct virtio_net_hdr_v1 *room_before(struct sk_buff *skb)
+static int map_head(struct sk_buff *skb, struct device *dev, struct shunt_segment *head)
 {
-	struct virtio_net_hdr_v1 *header = (void *)(skb->data - sizeof(*header));
-
-	if (skb_headroom(skb) < sizeof(*header) || skb_header_cloned(skb))
-		return NULL;
-	return IS_ALIGNED((unsigned long)header, __alignof__(*header)) ? header : NULL;
+	head->len = skb_headlen(skb);
+	if (!dev) {
+		head->addr = virt_to_phys(skb->data);
+		return 0;
+	}
+	head->addr = dma_map_single(dev, skb->data, head->len, DMA_TO_DEVICE);
+	*head_addr(skb) = head->addr;
+	return dma_mapping_error(dev, head->addr);
 }
 
 /*
  * Make the packet one that can wait for long: the ring is looked at when there is something to
- * send or to receive, and its sender must not wait for that. Describe what the device is to do
- * with it, before its data or else in @header, and map it.
+ * send or to receive, and its sender must not wait for that. Describe before its data what the
+ * device is to do with it, and map all but its fragments: with @dev, for it; without, the device
+ * uses physical addresses.
  */
-int shunt_skb_take(struct sk_buff *skb, struct device *dev, struct virtio_net_hdr_v1 *header,
-		   struct shunt_packet_map *map)
+int shunt_skb_take(struct sk_buff *skb, struct device *dev, struct shunt_segment *head)
 {
-	struct virtio_net_hdr_v1 *before;
+	struct virtio_net_hdr_v1 *header;
 	int r = skb_orphan_frags(skb, GFP_ATOMIC);
 
+	/* There is room, and it is the packet's own, unless somebody watches or has copies. */
+	if (!r)
+		r = skb_cow_head(skb, sizeof(*header));
 	if (r)
 		return r;
-	before = room_before(skb);
-	map->has_header = !!before;
-	if (before)
-		header = before;
+	/* Data may begin anywhere; x86 does not mind. */
+	header = (void *)(skb->data - sizeof(*header));
 	header->num_buffers = 0;
 	r = virtio_net_hdr_from_skb(skb, (struct virtio_net_hdr *)header, true, false, 0);
 	if (r)
@@ -85,23 +67,48 @@ int shunt_skb_take(struct sk_buff *skb, struct device *dev, struct virtio_net_hd
 	skb_tx_timestamp(skb);
 	skb_orphan(skb);
 	nf_reset_ct(skb);
-	return map_skb(skb, before ? sizeof(*before) : 0, dev, map);
+	__skb_push(skb, sizeof(*header));
+	return map_head(skb, dev, head);
 }
 
-/* The memory of an skb is mapped as pages, the first as the others. */
-void shunt_skb_unmap(struct sk_buff *skb, struct device *dev, const struct shunt_packet_map *map)
+static void unmap_fragments(struct device *dev, const struct shunt_packet_map *map)
 {
 	u32 i;
 
-	if (!dev)
-		return;
-	for (i = 0; i < map->count; i++)
+	for (i = 1; dev && i < map->count; i++)
 		dma_unmap_page(dev, map->segments[i].addr, map->segments[i].len, DMA_TO_DEVICE);
 }
 
-u32 shunt_skb_len(const struct sk_buff *skb)
+/* Map the fragments of a packet that was taken, behind its @head. */
+int shunt_skb_map(struct sk_buff *skb, struct device *dev, const struct shunt_segment *head,
+		  struct shunt_packet_map *map)
 {
-	return skb->len;
+	struct skb_shared_info *info = skb_shinfo(skb);
+	int i, r;
+
+	map->segments[0] = *head;
+	map->count = 1;
+	for (i = 0; i < info->nr_frags; i++) {
+		const skb_frag_t *frag = &info->frags[i];
+
+		r = map_page(dev, skb_frag_page(frag), skb_frag_off(frag), skb_frag_size(frag),
+			     &map->segments[map->count]);
+		if (r) {
+			unmap_fragments(dev, map);
+			map->count = 0;
+			return r;
+		}
+		map->count++;
+	}
+	return 0;
+}
+
+/* What was mapped for @dev. Without fragments, @map is NULL. */
+void shunt_skb_unmap(struct sk_buff *skb, struct device *dev, const struct shunt_packet_map *map)
+{
+	dma_unmap_single(dev, *head_addr(skb), skb_headlen(skb), DMA_TO_DEVICE);
+	if (map)
+		unmap_fragments(dev, map);
 }
 
 /* @budget is 0 outside of NAPI. */

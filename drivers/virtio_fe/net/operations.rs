@@ -90,7 +90,7 @@ impl<T: Transport> Operations for Network<T> {
             return;
         };
         let bytes = packet.len();
-        let mut result = queue.clean(0);
+        let mut result = queue.make_room();
         match queue.add(packet) {
             Ok(()) => {
                 counters.tx_packets.add(1);

@@ -2,12 +2,13 @@
 
 //! A transmit queue: packets go into the ring, and are freed when they come out of it.
 //!
-//! Each packet that can be in the ring has a place in memory that the device has had since the queue
-//! was made: for its header, and for descriptors of the packet's pieces. So only the packet itself
-//! has to be mapped, and nothing is allocated.
+//! A packet begins with its header, and most are one piece. For the others there is memory that the
+//! device has had since the queue was made: for descriptors of the packet's pieces. So only the
+//! packet itself has to be mapped, and nothing is allocated.
 //!
 //! Nobody waits for a packet to be sent, as its sender has been told that it was. So there are no
-//! interrupts, but when the ring is full: packets are taken back when others are sent or received.
+//! interrupts, but when the ring is full: packets are taken back when others are received, or when
+//! others are sent and half of the ring is taken.
 
 use super::counters::Counters;
 use crate::virtqueue::Virtqueue;
@@ -19,6 +20,7 @@ use kernel::{
 use netdev::{
     PacketMap,
     SkBuff,
+    Taken,
     MAX_SEGMENTS, //
 };
 use virtio_ring::{
@@ -27,43 +29,68 @@ use virtio_ring::{
         Refused,
         Table, //
     },
-    memory::Memory,
     segment::Segment, //
 };
-use virtio_spec::{
-    net::Header,
-    split::DESCRIPTOR, //
-};
+use virtio_spec::split::DESCRIPTOR;
 use virtio_transport::DmaMemory;
-use zerocopy::IntoBytes;
 
-/// With the header.
-const MAX_PARTS: usize = MAX_SEGMENTS + 1;
-/// The header of a place, and what fills it up to a table.
-const HEADER: usize = 16;
-/// Bytes of a table.
-const TABLE: usize = DESCRIPTOR * MAX_PARTS;
-/// Bytes of a place.
-pub(super) const PLACE: usize = HEADER + TABLE;
-/// Parts of a packet that are described in the ring itself: header and data, as a table costs more.
+/// Bytes of a place, which is for a table.
+pub(super) const PLACE: usize = DESCRIPTOR * MAX_SEGMENTS;
+/// Pieces of a packet that are described in the ring itself, as a table costs more.
 const DIRECT: usize = 2;
 
 /// A packet in the ring.
 pub(super) struct Sent {
-    packet: SkBuff,
-    place: u16,
+    packet: Taken,
+    /// If it has fragments.
+    place: Option<u16>,
+}
+
+/// What packets with fragments need.
+struct Places {
+    /// Room for a table each, [`PLACE`] bytes.
+    tables: DmaMemory,
+    /// Where the packet of each is mapped.
+    maps: KVec<PacketMap>,
+    /// Those that no packet has.
+    free: KVec<u16>,
+}
+
+impl Places {
+    fn new(tables: DmaMemory, number: u16) -> Result<Self> {
+        let mut free = KVec::with_capacity(number.into(), GFP_KERNEL)?;
+        for place in (0..number).rev() {
+            free.push(place, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            tables,
+            maps: KVec::from_elem(PacketMap::default(), number.into(), GFP_KERNEL)?,
+            free,
+        })
+    }
+
+    /// Takes a packet back from the device, and its place.
+    #[inline(always)]
+    fn take_back(&mut self, sent: Sent, dma: Option<&device::Device>) -> SkBuff {
+        let Some(place) = sent.place else {
+            return sent.packet.take_back(dma, None);
+        };
+        // There is capacity for all places.
+        let _ = self.free.push_within_capacity(place);
+        sent.packet
+            .take_back(dma, self.maps.get(usize::from(place)))
+    }
 }
 
 /// A transmit queue.
 pub(super) struct Transmitter {
     queue: Virtqueue<Sent>,
-    /// All places, [`PLACE`] bytes each.
-    memory: DmaMemory,
-    /// Places that no packet has.
-    free: KVec<u16>,
-    /// Where the packet of each place is mapped.
-    maps: KVec<PacketMap>,
+    /// Packets in the ring.
+    packets: u16,
+    /// Descriptors that a packet may need.
+    needed: u16,
     is_indirect: bool,
+    places: Places,
     /// Whose addresses data need, if the platform has a say in that.
     dma: Option<ARef<device::Device>>,
 }
@@ -76,36 +103,26 @@ impl Transmitter {
         dma: Option<ARef<device::Device>>,
     ) -> Result<Self> {
         let size = queue.setup.size;
-        let mut free = KVec::with_capacity(size.into(), GFP_KERNEL)?;
-        for place in (0..size).rev() {
-            free.push(place, GFP_KERNEL)?;
+        let needed = if is_indirect { DIRECT } else { MAX_SEGMENTS } as u16;
+        if size < needed {
+            return Err(EINVAL);
         }
         let mut this = Self {
             queue,
-            memory,
-            free,
-            maps: KVec::from_elem(PacketMap::default(), size.into(), GFP_KERNEL)?,
+            packets: 0,
+            needed,
             is_indirect,
+            places: Places::new(memory, size)?,
             dma,
         };
-        if this.queue.setup.size < this.needed() {
-            return Err(EINVAL);
-        }
         this.queue.ring.disable_interrupts();
         Ok(this)
     }
 
-    /// Descriptors of the ring that a packet may need.
-    #[inline]
-    fn needed(&self) -> u16 {
-        let parts = if self.is_indirect { DIRECT } else { MAX_PARTS };
-        parts as u16
-    }
-
     /// Whether any packet fits.
-    #[inline]
+    #[inline(always)]
     pub(super) fn has_room(&self) -> bool {
-        self.queue.ring.free() >= self.needed()
+        self.queue.ring.free() >= self.needed
     }
 
     /// Puts a packet into the ring, or drops it.
@@ -113,48 +130,75 @@ impl Transmitter {
     /// # Errors
     ///
     /// `EIO`: the device has to be reset. Others: something is missing.
-    #[inline]
-    pub(super) fn add(&mut self, mut packet: SkBuff) -> Result {
-        let place = *self.free.last().ok_or(ENOSPC)?;
-        let at = PLACE * usize::from(place);
-        let table = self.memory.part(at + HEADER, TABLE).ok_or(ENOSPC)?;
-        let map = self.maps.get_mut(usize::from(place)).ok_or(ENOSPC)?;
-        let mut header = Header::default();
-        packet.take(self.dma.as_deref(), &mut header, map)?;
-        let parts = match map.has_header() {
-            true => map.pieces(),
-            false => map.behind(put_header(&self.memory, at, &header)),
+    #[inline(always)]
+    pub(super) fn add(&mut self, packet: SkBuff) -> Result {
+        let (packet, head) = packet.take(self.dma.as_deref())?;
+        let added = match packet.has_fragments() {
+            true => self.add_pieces(packet, &head),
+            false => {
+                let sent = Sent {
+                    packet,
+                    place: None,
+                };
+                self.queue.ring.add(&[head], &[], sent).map_err(why)
+            }
         };
+        match added {
+            Ok(()) => self.packets = self.packets.wrapping_add(1),
+            Err((error, sent)) => {
+                drop(self.places.take_back(sent, self.dma.as_deref()));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a packet with fragments into the ring.
+    #[inline(never)]
+    fn add_pieces(&mut self, packet: Taken, head: &Segment) -> Result<(), (Error, Sent)> {
+        let Places { tables, maps, free } = &mut self.places;
+        let place = free.pop();
         let sent = Sent { packet, place };
-        let added = if parts.len() <= DIRECT || !self.is_indirect {
-            self.queue.ring.add(parts, &[], sent)
+        let index = place.map_or(usize::MAX, usize::from);
+        let table = tables.part(PLACE.wrapping_mul(index), PLACE);
+        let (Some(map), Some(table)) = (maps.get_mut(index), table) else {
+            return Err((ENOSPC, sent));
+        };
+        if let Err(error) = sent.packet.map(self.dma.as_deref(), head, map) {
+            return Err((error, sent));
+        }
+        let (pieces, ring) = (map.pieces(), &mut self.queue.ring);
+        let added = if pieces.len() <= DIRECT || !self.is_indirect {
+            ring.add(pieces, &[], sent)
         } else {
             let table = Table {
                 address: table.address(),
                 memory: &table,
             };
-            self.queue.ring.add_indirect(table, parts, &[], sent)
+            ring.add_indirect(table, pieces, &[], sent)
         };
-        match added {
-            Ok(()) => {
-                self.free.pop();
-                Ok(())
-            }
-            Err((refused, sent)) => {
-                sent.packet.unmap(self.dma.as_deref(), map);
-                Err(match refused {
-                    Refused::Broken(_) => EIO,
-                    _ => ENOSPC,
-                })
-            }
-        }
+        added.map_err(why)
     }
 
     /// Shows the device what is in the ring.
-    #[inline]
+    #[inline(always)]
     pub(super) fn publish(&mut self, counters: &Counters) {
         if self.queue.publish() {
             counters.tx_notifications.add(1);
+        }
+    }
+
+    /// Frees what has been sent, if half of the ring is taken. To look for it with each packet would
+    /// cost as much as to send one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::clean`].
+    #[inline(always)]
+    pub(super) fn make_room(&mut self) -> Result<(), Broken> {
+        match self.queue.ring.free() < self.queue.setup.size / 2 {
+            true => self.clean(0),
+            false => Ok(()),
         }
     }
 
@@ -163,18 +207,11 @@ impl Transmitter {
     /// # Errors
     ///
     /// What the device did wrong. It has to be reset.
-    #[inline]
     pub(super) fn clean(&mut self, budget: i32) -> Result<(), Broken> {
         while let Some(used) = self.queue.ring.pop()? {
-            let Sent { packet, place } = used.token;
-            free(
-                &mut self.free,
-                &mut self.maps,
-                self.dma.as_deref(),
-                &packet,
-                place,
-            );
+            let packet = self.places.take_back(used.token, self.dma.as_deref());
             packet.consume(budget);
+            self.packets = self.packets.wrapping_sub(1);
         }
         Ok(())
     }
@@ -192,8 +229,7 @@ impl Transmitter {
                 return Ok(true);
             }
             // Half of the packets are worth an interrupt.
-            let packets = self.maps.len().saturating_sub(self.free.len()) as u16;
-            if !self.queue.ring.enable_interrupts_after(packets / 2) {
+            if !self.queue.ring.enable_interrupts_after(self.packets / 2) {
                 return Ok(false);
             }
         }
@@ -201,14 +237,13 @@ impl Transmitter {
 
     /// Drops what the device has, which has been reset. How many packets.
     pub(super) fn clear(&mut self) -> u64 {
-        let (places, maps, dma) = (&mut self.free, &mut self.maps, self.dma.as_deref());
-        let mut lost = 0;
-        self.queue.ring.reset(|Sent { packet, place }| {
-            free(places, maps, dma, &packet, place);
-            lost += 1;
-        });
-        self.queue.ring.disable_interrupts();
-        lost
+        // What it has used was sent. If it has lied meanwhile, that ends here.
+        let _ = self.clean(0);
+        let (places, dma) = (&mut self.places, self.dma.as_deref());
+        let ring = &mut self.queue.ring;
+        ring.reset(|sent| drop(places.take_back(sent, dma)));
+        ring.disable_interrupts();
+        core::mem::take(&mut self.packets).into()
     }
 
     pub(super) fn queue(&self) -> &Virtqueue<Sent> {
@@ -222,31 +257,12 @@ impl Drop for Transmitter {
     }
 }
 
-/// Writes a header for which there is no room before its packet; where it is.
+/// Why a packet was refused.
 #[cold]
-fn put_header(memory: &DmaMemory, at: usize, header: &Header) -> Segment {
-    let mut bytes = [0; HEADER];
-    bytes[..size_of::<Header>()].copy_from_slice(header.as_bytes());
-    let [low, high]: [u64; 2] = zerocopy::transmute!(bytes);
-    memory.store64_pair(at, [u64::from_le(low), u64::from_le(high)]);
-    Segment {
-        address: memory.address() + at as u64,
-        length: size_of::<Header>() as u32,
-    }
-}
-
-/// Takes back the place of a packet.
-#[inline]
-fn free(
-    places: &mut KVec<u16>,
-    maps: &mut [PacketMap],
-    dma: Option<&device::Device>,
-    packet: &SkBuff,
-    place: u16,
-) {
-    if let Some(map) = maps.get_mut(usize::from(place)) {
-        packet.unmap(dma, map);
-    }
-    // There is capacity for all places.
-    let _ = places.push_within_capacity(place);
+fn why((refused, sent): (Refused, Sent)) -> (Error, Sent) {
+    let error = match refused {
+        Refused::Broken(_) => EIO,
+        _ => ENOSPC,
+    };
+    (error, sent)
 }

@@ -111,10 +111,7 @@ pub const MAX_SEGMENTS: usize = bindings::CONFIG_MAX_SKB_FRAGS as usize + 1;
 #[derive(Clone, Copy, Default)]
 pub(crate) struct RawPacketMap {
     pub(crate) count: u32,
-    /// Whether the packet begins with its header.
-    pub(crate) has_header: u32,
-    /// `first` and `segments`.
-    pub(crate) parts: [Segment; MAX_SEGMENTS + 1],
+    pub(crate) segments: [Segment; MAX_SEGMENTS],
 }
 
 const _: () = {
@@ -131,9 +128,7 @@ const _: () = {
     assert!(offset_of!(RawSettings, mtu) == 8);
     assert!(size_of::<Segment>() == 16);
     assert!(offset_of!(Segment, length) == 8);
-    assert!(size_of::<Segment>() == 16);
-    assert!(offset_of!(RawPacketMap, has_header) == 4);
-    assert!(offset_of!(RawPacketMap, parts) == 8);
+    assert!(offset_of!(RawPacketMap, segments) == 8);
     assert!(size_of::<Header>() == 12);
     assert!(offset_of!(Header, num_buffers) == 10);
 };
@@ -174,7 +169,12 @@ extern "C" {
     pub(crate) fn shunt_skb_take(
         skb: *mut bindings::sk_buff,
         dev: *mut c_void,
-        header: *mut Header,
+        head: *mut Segment,
+    ) -> c_int;
+    pub(crate) fn shunt_skb_map(
+        skb: *mut bindings::sk_buff,
+        dev: *mut c_void,
+        head: *const Segment,
         map: *mut RawPacketMap,
     ) -> c_int;
     pub(crate) fn shunt_skb_unmap(
@@ -182,7 +182,6 @@ extern "C" {
         dev: *mut c_void,
         map: *const RawPacketMap,
     );
-    pub(crate) fn shunt_skb_len(skb: *const bindings::sk_buff) -> u32;
     pub(crate) fn shunt_skb_consume(skb: *mut bindings::sk_buff, budget: c_int);
     pub(crate) fn shunt_skb_drop(skb: *mut bindings::sk_buff);
 

@@ -49,6 +49,7 @@ pub use operations::{
 pub use packet::{
     PacketMap,
     SkBuff,
+    Taken,
     MAX_SEGMENTS, //
 };
 pub use pool::{

@@ -11,7 +11,6 @@ use kernel::{
     prelude::*, //
 };
 use virtio_ring::segment::Segment;
-use virtio_spec::net::Header;
 
 pub use crate::ffi::MAX_SEGMENTS;
 
@@ -49,38 +48,25 @@ impl SkBuff {
     #[expect(clippy::len_without_is_empty, reason = "no packet is")]
     pub fn len(&self) -> u32 {
         // SAFETY: By the type invariant.
-        unsafe { ffi::shunt_skb_len(self.as_raw()) }
+        unsafe { (*self.as_raw()).len }
     }
 
-    /// Lets its sender go on, as it may stay with the device for long, and lets the device read it;
-    /// that needs work only if the device uses DMA addresses. What the device has to do with it
-    /// goes before its data, or if there is no room, into `header`.
+    /// Lets its sender go on, as it may stay with the device for long, and writes before its data
+    /// what the device has to do with it. Lets the device read that and all of it but fragments,
+    /// and says where; that needs work only if the device uses DMA addresses. On an error it is
+    /// dropped.
     ///
     /// # Errors
     ///
-    /// No memory, it cannot be mapped, or it is of a kind that there is no header for. It is not
-    /// mapped then.
-    #[inline]
-    pub fn take(
-        &mut self,
-        dma: Option<&Device>,
-        header: &mut Header,
-        map: &mut PacketMap,
-    ) -> Result {
-        // SAFETY: By the type invariant; `map` has room for what a packet can have.
-        to_result(unsafe {
-            ffi::shunt_skb_take(self.as_raw(), raw_device(dma), header, &mut map.0)
-        })
-    }
-
-    /// Takes back what [`Self::take`] mapped, with the same `dma` and what it made of `map`.
-    #[inline]
-    pub fn unmap(&self, dma: Option<&Device>, map: &mut PacketMap) {
-        if dma.is_some() {
-            // SAFETY: By the type invariant; what is in `map` is mapped, once.
-            unsafe { ffi::shunt_skb_unmap(self.as_raw(), raw_device(dma), &raw const map.0) };
+    /// No memory, it cannot be mapped, or it is of a kind that there is no header for.
+    #[inline(always)]
+    pub fn take(self, dma: Option<&Device>) -> Result<(Taken, Segment)> {
+        let mut head = Segment::default();
+        // SAFETY: By the type invariant.
+        match unsafe { ffi::shunt_skb_take(self.as_raw(), raw_device(dma), &mut head) } {
+            0 => Ok((Taken(self), head)),
+            error => Err(Error::from_errno(error)),
         }
-        map.0.count = 0;
     }
 
     /// It was sent. `budget` is that of NAPI, or 0 outside of it.
@@ -98,41 +84,59 @@ impl Drop for SkBuff {
     }
 }
 
+/// A packet that the device may read.
+pub struct Taken(SkBuff);
+
+impl Taken {
+    /// Whether it has fragments.
+    #[inline]
+    pub fn has_fragments(&self) -> bool {
+        // SAFETY: By the type invariant of the packet.
+        unsafe { (*self.0.as_raw()).data_len != 0 }
+    }
+
+    /// Lets the device read its fragments, too, and keeps in `map` where all of it is. `dma` and
+    /// `head` are those of when it was taken.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be mapped.
+    pub fn map(&self, dma: Option<&Device>, head: &Segment, map: &mut PacketMap) -> Result {
+        // SAFETY: By the type invariant of the packet; `map` has room for what one can have.
+        to_result(unsafe { ffi::shunt_skb_map(self.0.as_raw(), raw_device(dma), head, &mut map.0) })
+    }
+
+    /// Takes it back from the device. `dma` and, if its fragments are mapped, `map` are what they
+    /// were.
+    #[inline]
+    pub fn take_back(self, dma: Option<&Device>, map: Option<&PacketMap>) -> SkBuff {
+        if dma.is_some() {
+            let map = map.map_or(core::ptr::null(), |map| &raw const map.0);
+            // SAFETY: By the type invariant of the packet; this was mapped, and is used no more.
+            unsafe { ffi::shunt_skb_unmap(self.0.as_raw(), raw_device(dma), map) };
+        }
+        self.0
+    }
+}
+
+/// Where a packet with fragments is for the device, as long as it has it.
+#[repr(transparent)]
+#[derive(Clone, Copy, Default)]
+pub struct PacketMap(ffi::RawPacketMap);
+
+impl PacketMap {
+    /// Its pieces, the head first.
+    #[inline]
+    pub fn pieces(&self) -> &[Segment] {
+        let pieces = self.0.segments.get(..self.0.count as usize);
+        pieces.unwrap_or_default()
+    }
+}
+
 /// A device's pointer, or null.
 pub(crate) fn raw_device(device: Option<&Device>) -> *mut c_void {
     // A `Device` is a transparent `struct device`.
     device.map_or(core::ptr::null_mut(), |device| {
         core::ptr::from_ref(device).cast_mut().cast()
     })
-}
-
-/// Where a packet is for the device, as long as it has it.
-#[repr(transparent)]
-#[derive(Clone, Copy, Default)]
-pub struct PacketMap(ffi::RawPacketMap);
-
-impl PacketMap {
-    /// Whether the packet begins with its header.
-    #[inline]
-    pub fn has_header(&self) -> bool {
-        self.0.has_header != 0
-    }
-
-    /// The pieces of the packet.
-    #[inline]
-    pub fn pieces(&self) -> &[Segment] {
-        let parts = self.0.parts.get(1..=self.0.count as usize);
-        parts.unwrap_or_default()
-    }
-
-    /// `first`, and the pieces of the packet.
-    #[inline]
-    pub fn behind(&mut self, first: Segment) -> &[Segment] {
-        let [place, ..] = &mut self.0.parts;
-        *place = first;
-        self.0
-            .parts
-            .get(..=self.0.count as usize)
-            .unwrap_or_default()
-    }
 }

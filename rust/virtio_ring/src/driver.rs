@@ -161,7 +161,8 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Ring<M, S> {
     /// # Errors
     ///
     /// [`Refused`], and the token.
-    #[inline]
+    // Where the number of segments is known, there is no loop then.
+    #[inline(always)]
     pub fn add(
         &mut self,
         readable: &[Segment],

@@ -12,6 +12,7 @@ const MOST: &[(&str, &str, f64)] = &[
     ("read-qd32-viommu", "maps", 0.25),
     ("read-qd32-viommu", "instructions", 0.6),
     ("write-flush", "driver-instructions", 0.65),
+    ("tx18", "driver-instructions", 0.75),
     ("rx1400", "driver-instructions", 0.75),
     ("rr64", "driver-instructions", 0.75),
 ];
