@@ -263,89 +263,115 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
 
     #[inline]
     pub(super) fn pop(&mut self) -> Result<Option<Used<T>>, Broken> {
-        let used = match (self.state.batch, self.is_in_order) {
-            (Some(batch), _) => self.pop_in_order(batch),
-            (None, is_in_order) => match (self.look()?, is_in_order) {
-                (None, _) => return Ok(None),
-                (Some(used), false) => self.pop_any(used),
-                (Some(used), true) => self.begin_batch(used),
-            },
-        };
-        match used {
-            Ok(used) => Ok(Some(used)),
-            Err(broken) => Err(self.break_off(broken)),
+        match self.take() {
+            None => self.state.broken.map_or(Ok(None), Err),
+            used => Ok(used),
+        }
+    }
+
+    /// The next buffer that was used, unless there is none or the ring is broken.
+    #[inline(always)]
+    fn take(&mut self) -> Option<Used<T>> {
+        match (self.is_in_order, self.state.batch) {
+            (false, _) => {
+                let used = self.look()?;
+                self.pop_any(used)
+            }
+            (true, Some(batch)) => self.pop_in_order(batch),
+            (true, None) => {
+                let used = self.look()?;
+                self.begin_batch(used)
+            }
         }
     }
 
     /// The id and the length in the next used descriptor, if it has been used.
-    #[inline]
-    fn look(&self) -> Result<Option<(u16, u32)>, Broken> {
-        if let Some(broken) = self.state.broken {
-            return Err(broken);
+    #[inline(always)]
+    fn look(&self) -> Option<(u16, u32)> {
+        if self.state.broken.is_some() {
+            return None;
         }
         let position = self.state.next_used;
         let at = DESCRIPTOR.wrapping_mul(position.offset().into());
         let word = self.areas.descriptors.load64_acquire(at.wrapping_add(8));
         let is_used = position.is_used((word >> 48) as u16);
-        Ok(is_used.then_some(((word >> 32) as u16, word as u32)))
+        is_used.then_some(((word >> 32) as u16, word as u32))
     }
 
-    #[inline]
-    fn pop_any(&mut self, (id, length): (u16, u32)) -> Result<Used<T>, Broken> {
+    #[inline(always)]
+    fn pop_any(&mut self, (id, length): (u16, u32)) -> Option<Used<T>> {
         let slot = self.slots.get_mut(usize::from(id));
-        let slot = slot.ok_or(Broken::Id(id.into()))?;
-        let token = slot.redeem(id.into(), length, self.state.publications)?;
-        slot.next = self.state.next_free;
+        let redeemed = slot.and_then(|slot| {
+            let token = slot.redeem(length, self.state.publications)?;
+            slot.next = self.state.next_free;
+            Some((token, slot.count))
+        });
+        let Some((token, count)) = redeemed else {
+            self.catch(id, length);
+            return None;
+        };
         self.state.next_free = id;
-        let count = slot.count;
         self.retire(count);
-        Ok(Used { token, length })
+        Some(Used { token, length })
     }
 
     /// In order, one descriptor stands for all buffers up to its own: section 2.8.8.
-    #[inline]
-    fn begin_batch(&mut self, (id, length): (u16, u32)) -> Result<Used<T>, Broken> {
+    #[inline(always)]
+    fn begin_batch(&mut self, (id, length): (u16, u32)) -> Option<Used<T>> {
         match self.slots.get(usize::from(id)) {
             Some(slot) if slot.is_out(self.state.publications) => self.pop_in_order((id, length)),
-            _ => Err(Broken::Id(id.into())),
+            _ => {
+                self.break_off(Broken::Id(id.into()));
+                None
+            }
         }
     }
 
-    #[inline]
-    fn pop_in_order(&mut self, (last, written): (u16, u32)) -> Result<Used<T>, Broken> {
+    #[inline(always)]
+    fn pop_in_order(&mut self, (last, written): (u16, u32)) -> Option<Used<T>> {
         let id = self.state.oldest;
         let slot = &mut self.slots[usize::from(id)];
         let is_last = id == last;
         let length = if is_last { written } else { slot.writable };
-        let token = slot.redeem(id.into(), length, self.state.publications)?;
+        let Some(token) = slot.redeem(length, self.state.publications) else {
+            self.catch(id, length);
+            return None;
+        };
         // In order, ids are given in turn.
         self.state.oldest = slot.next;
         self.state.batch = (!is_last).then_some((last, written));
         let count = slot.count;
         self.retire(count);
-        Ok(Used { token, length })
+        Some(Used { token, length })
     }
 
     /// `count` descriptors are free again.
-    #[inline]
+    #[inline(always)]
     fn retire(&mut self, count: u16) {
         self.state.free = self.state.free.wrapping_add(count);
         self.state.next_used = self.state.next_used.advance(count, self.size);
     }
 
+    /// The device has lied about this buffer.
+    #[cold]
+    fn catch(&mut self, id: u16, claimed: u32) {
+        let (slot, id) = (self.slots.get(usize::from(id)), id.into());
+        self.break_off(Slot::lie(slot, id, claimed, self.state.publications));
+    }
+
     /// From now on nothing fits in, is left to publish, or comes out.
     #[cold]
-    fn break_off(&mut self, broken: Broken) -> Broken {
+    fn break_off(&mut self, broken: Broken) {
         self.state.broken = Some(broken);
         self.state.free = 0;
         self.state.held_back = None;
         self.state.batch = None;
-        broken
     }
 
     #[inline]
     pub(super) fn is_ready(&self) -> bool {
-        self.state.batch.is_some() || !matches!(self.look(), Ok(None))
+        let state = &self.state;
+        state.batch.is_some() || state.broken.is_some() || self.look().is_some()
     }
 
     pub(super) fn enable_interrupts(&mut self, after: u16) -> bool {

@@ -46,21 +46,26 @@ impl<T> Slot<T> {
         self.token.is_some() && self.batch < published
     }
 
-    /// The device has used the buffer with this id: checks that, and takes the token.
-    #[inline]
-    pub(super) fn redeem(&mut self, id: u32, claimed: u32, published: u64) -> Result<T, Broken> {
-        let writable = self.writable;
-        if !self.is_out(published) {
-            return Err(Broken::Id(id));
+    /// The device claims to have used the buffer with this id and to have written so many bytes:
+    /// the token, unless that is a [lie](Self::lie).
+    #[inline(always)]
+    pub(super) fn redeem(&mut self, claimed: u32, published: u64) -> Option<T> {
+        match self.is_out(published) && claimed <= self.writable {
+            true => self.token.take(),
+            false => None,
         }
-        if claimed > writable {
-            return Err(Broken::Length {
+    }
+
+    /// What is wrong with a claim that was not redeemed. There may be no slot with this id.
+    pub(super) fn lie(slot: Option<&Self>, id: u32, claimed: u32, published: u64) -> Broken {
+        match slot {
+            Some(slot) if slot.is_out(published) => Broken::Length {
                 id,
                 claimed,
-                writable,
-            });
+                writable: slot.writable,
+            },
+            _ => Broken::Id(id),
         }
-        self.token.take().ok_or(Broken::Id(id))
     }
 }
 

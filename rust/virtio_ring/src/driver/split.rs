@@ -65,6 +65,8 @@ pub struct Split<M, S> {
 pub(super) struct Written {
     extent: Extent,
     last: u16,
+    /// The free one behind that.
+    next: u16,
 }
 
 /// What changes.
@@ -161,7 +163,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
             next = self.slots[usize::from(last)].next;
             self.put(last, segment, flags, next);
         });
-        Ok(Written { extent, last })
+        Ok(Written { extent, last, next })
     }
 
     /// Writes the table of a buffer, and the descriptor of the table.
@@ -177,7 +179,8 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
         };
         let last = self.state.next_free;
         self.put(last, &entries, INDIRECT, 0);
-        Ok(Written { extent, last })
+        let next = self.slots[usize::from(last)].next;
+        Ok(Written { extent, last, next })
     }
 
     #[inline(always)]
@@ -189,11 +192,12 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
 
     /// Puts a buffer into the ring, if it was written.
     #[inline(always)]
-    pub(super) fn commit(&mut self, Written { extent, last }: Written, token: T) {
+    pub(super) fn commit(&mut self, written: Written, token: T) {
+        let Written { extent, last, next } = written;
         let entry = self.state.added & self.mask();
         let state = &mut self.state;
         let head = state.next_free;
-        state.next_free = self.slots[usize::from(last)].next;
+        state.next_free = next;
         state.free = state.free.wrapping_sub(extent.count);
         state.added = state.added.wrapping_add(1);
         let slot = &mut self.slots[usize::from(head)];
@@ -237,65 +241,77 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
 
     #[inline]
     pub(super) fn pop(&mut self) -> Result<Option<Used<T>>, Broken> {
-        if self.state.popped == self.state.seen && !self.look()? {
-            return Ok(None);
+        match self.take() {
+            None => self.state.broken.map_or(Ok(None), Err),
+            used => Ok(used),
+        }
+    }
+
+    /// The next buffer that was used, unless there is none or the ring is broken.
+    #[inline(always)]
+    fn take(&mut self) -> Option<Used<T>> {
+        if self.state.popped == self.state.seen && !self.look() {
+            return None;
         }
         let used = match self.is_in_order {
             true => self.pop_in_order(),
             false => self.pop_any(),
-        };
-        match used {
-            Ok(used) => {
-                self.state.popped = self.state.popped.wrapping_add(1);
-                Ok(Some(used))
-            }
-            Err(broken) => Err(self.break_off(broken)),
-        }
+        }?;
+        self.state.popped = self.state.popped.wrapping_add(1);
+        Some(used)
     }
 
     /// Reads the used index. Whether there is something to pop.
-    fn look(&mut self) -> Result<bool, Broken> {
+    #[inline]
+    fn look(&mut self) -> bool {
         let state = &mut self.state;
-        if let Some(broken) = state.broken {
-            return Err(broken);
+        if state.broken.is_some() {
+            return false;
         }
         let (published, before) = (state.published, state.popped);
         let claimed = self.areas.device.load16_acquire(INDEX);
         if claimed.wrapping_sub(before) > published.wrapping_sub(before) {
-            return Err(self.break_off(Broken::Index {
+            self.break_off(Broken::Index {
                 claimed,
                 published,
                 before,
-            }));
+            });
+            return false;
         }
         state.seen = claimed;
-        Ok(claimed != before)
+        claimed != before
     }
 
     /// The device's next entry: an id and a length.
-    #[inline]
+    #[inline(always)]
     fn entry(&self) -> [u32; 2] {
         let entry = self.state.popped & self.mask();
         let at = RING.wrapping_add(USED.wrapping_mul(entry.into()));
         self.areas.device.load32_pair(at)
     }
 
-    #[inline]
-    fn pop_any(&mut self) -> Result<Used<T>, Broken> {
+    #[inline(always)]
+    fn pop_any(&mut self) -> Option<Used<T>> {
         let [id, length] = self.entry();
-        let slot = self.slots.get_mut(id as usize).ok_or(Broken::Id(id))?;
-        let token = slot.redeem(id, length, self.state.publications)?;
-        let (count, last) = (slot.count, slot.last);
+        let slot = self.slots.get_mut(id as usize);
+        let redeemed = slot.and_then(|slot| {
+            let token = slot.redeem(length, self.state.publications)?;
+            Some((token, slot.count, slot.last))
+        });
+        let Some((token, count, last)) = redeemed else {
+            self.catch(id, length);
+            return None;
+        };
         self.slots[usize::from(last)].next = self.state.next_free;
         self.state.next_free = id as u16;
         self.state.free = self.state.free.wrapping_add(count);
-        Ok(Used { token, length })
+        Some(Used { token, length })
     }
 
     /// In order, the free descriptors stay in the order of the table, and one entry stands for
     /// all buffers up to its own: section 2.7.9.
-    #[inline]
-    fn pop_in_order(&mut self) -> Result<Used<T>, Broken> {
+    #[inline(always)]
+    fn pop_in_order(&mut self) -> Option<Used<T>> {
         let (last, written) = match self.state.batch {
             Some(batch) => batch,
             None => self.begin_batch()?,
@@ -304,31 +320,43 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
         let slot = &mut self.slots[usize::from(id)];
         let is_last = id == last;
         let length = if is_last { written } else { slot.writable };
-        let token = slot.redeem(id.into(), length, self.state.publications)?;
+        let Some(token) = slot.redeem(length, self.state.publications) else {
+            self.catch(id.into(), length);
+            return None;
+        };
         self.state.batch = (!is_last).then_some((last, written));
         self.state.oldest = id.wrapping_add(slot.count) & mask;
         self.state.free = self.state.free.wrapping_add(slot.count);
-        Ok(Used { token, length })
+        Some(Used { token, length })
     }
 
     /// The last buffer of those that have been used in one go, and what was written to it.
-    #[inline]
-    fn begin_batch(&self) -> Result<(u16, u32), Broken> {
+    #[inline(always)]
+    fn begin_batch(&mut self) -> Option<(u16, u32)> {
         let [id, length] = self.entry();
         match self.slots.get(id as usize) {
-            Some(slot) if slot.is_out(self.state.publications) => Ok((id as u16, length)),
-            _ => Err(Broken::Id(id)),
+            Some(slot) if slot.is_out(self.state.publications) => Some((id as u16, length)),
+            _ => {
+                self.break_off(Broken::Id(id));
+                None
+            }
         }
+    }
+
+    /// The device has lied about this buffer.
+    #[cold]
+    fn catch(&mut self, id: u32, claimed: u32) {
+        let slot = self.slots.get(id as usize);
+        self.break_off(Slot::lie(slot, id, claimed, self.state.publications));
     }
 
     /// From now on nothing fits in, is left to publish, or comes out.
     #[cold]
-    fn break_off(&mut self, broken: Broken) -> Broken {
+    fn break_off(&mut self, broken: Broken) {
         self.state.broken = Some(broken);
         self.state.free = 0;
         self.state.published = self.state.added;
         self.state.seen = self.state.popped;
-        broken
     }
 
     #[inline]
