@@ -8,6 +8,7 @@ mod ext4;
 mod fio;
 mod flood;
 mod gone;
+mod hotplug;
 mod iperf;
 mod leak;
 mod offloads;
@@ -76,6 +77,12 @@ const OF_A_SLOW_DISK: &[(&str, OfDisk)] = &[("in-time", recover::in_time)];
 const OF_A_LOOSE_DISK: &[(&str, OfDisk)] =
     &[("surprise", gone::surprise), ("unplug", gone::unplug)];
 
+/// For a disk that QEMU takes and gives back.
+const OF_A_DISK_IN_A_SLOT: &[(&str, OfDisk)] = &[("hotplug", hotplug::disk)];
+
+/// For a wire an end of which QEMU takes and gives back.
+const OF_A_WIRE_IN_A_SLOT: &[(&str, wire::OfWire)] = &[("hotplug", hotplug::wire)];
+
 /// For the disk that the root file system is on.
 const OF_THE_ROOT: &[(&str, OfDisk)] = &[("interrupts", what::interrupts), ("files", root::run)];
 
@@ -109,6 +116,7 @@ pub(crate) fn of(machine: &'static Machine, attack: Duration) -> Vec<Test> {
     };
     for disk in machine.disks {
         let themes = match disk.kind {
+            _ if machine.has_slots => OF_A_DISK_IN_A_SLOT,
             Kind::Plain | Kind::ReadOnly => OF_EACH_DISK,
             Kind::Slow => OF_A_SLOW_DISK,
             Kind::Loose => OF_A_LOOSE_DISK,
@@ -125,6 +133,7 @@ pub(crate) fn of(machine: &'static Machine, attack: Duration) -> Vec<Test> {
     }
     let themes = match machine.root() {
         None if machine.is_reloaded() => &[],
+        None if machine.has_slots => OF_A_WIRE_IN_A_SLOT,
         None => wire::OF_EACH_WIRE,
         Some(_) => OF_A_WORK_WIRE,
     };

@@ -6,6 +6,7 @@
 
 pub mod buffer;
 pub mod content;
+pub mod errand;
 pub mod network;
 pub mod plan;
 pub mod program;

@@ -7,5 +7,5 @@ mod namespace;
 mod traffic;
 
 pub use end::{Counters, Device, End};
-pub use namespace::{ip, Namespace};
-pub use traffic::{exchange, stream};
+pub use namespace::{ip, join, Namespace};
+pub use traffic::{exchange, pour, stream};

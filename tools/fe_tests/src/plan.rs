@@ -11,6 +11,8 @@ use crate::wire::{Carrier, Wire};
 pub enum Bus {
     /// On PCI.
     Pci,
+    /// On PCI, whose slots are not ACPI's but their ports' own.
+    PciWithNativeSlots,
     /// On PCI, behind an IOMMU of Intel's.
     PciWithIommu,
     /// On virtio-mmio, which ACPI tells of.
@@ -77,6 +79,8 @@ pub struct Machine {
     pub has_other_drivers: bool,
     /// It sleeps in the middle of its work.
     pub sleeps: bool,
+    /// Its disks, and one end of each wire, are in slots that QEMU takes them from.
+    pub has_slots: bool,
     /// Its devices that lie.
     pub rogues: &'static [Rogue],
     /// Its disks.
@@ -143,6 +147,16 @@ const PCI_DISKS: &[Disk] = &[
 const FLEETING: &[Disk] = &[
     of(Kind::Fleeting, disk("split", "packed=off", PER_QUEUE)),
     of(Kind::Fleeting, disk("packed", "packed=on", PER_QUEUE)),
+];
+
+const DISKS_IN_SLOTS: &[Disk] = &[
+    of(Kind::Loose, disk("split", "packed=off", PER_QUEUE)),
+    of(Kind::Loose, disk("packed", "packed=on", PER_QUEUE)),
+];
+
+const WIRES_IN_SLOTS: &[Wire] = &[
+    wire("wire-split", "packed=off", PAIR),
+    wire("wire-packed", "packed=on,event_idx=off", PAIR),
 ];
 
 const IOMMU_DISKS: &[Disk] = &[
@@ -245,6 +259,7 @@ const PLAIN: Machine = Machine {
     parameters: "",
     has_other_drivers: false,
     sleeps: false,
+    has_slots: false,
     rogues: &[],
     disks: &[],
     wires: &[],
@@ -297,6 +312,21 @@ const MACHINES: &[Machine] = &[
             of(Kind::Loose, disk("gone-split", "packed=off", PER_QUEUE)),
             of(Kind::Loose, disk("gone-packed", "packed=on", PER_QUEUE)),
         ],
+        ..PLAIN
+    },
+    Machine {
+        name: "slots",
+        has_slots: true,
+        disks: DISKS_IN_SLOTS,
+        wires: WIRES_IN_SLOTS,
+        ..PLAIN
+    },
+    Machine {
+        name: "slots-native",
+        bus: Bus::PciWithNativeSlots,
+        has_slots: true,
+        disks: &[of(Kind::Loose, disk("packed", "packed=on", PER_QUEUE))],
+        wires: &[wire("wire-split", "packed=off", PAIR)],
         ..PLAIN
     },
     Machine {

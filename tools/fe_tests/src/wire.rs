@@ -42,6 +42,11 @@ pub fn mac(wire: usize, end: usize) -> String {
     format!("52:54:00:00:{wire:02x}:{end:02x}")
 }
 
+/// The name of QEMU's device at this end.
+pub fn id(wire: usize, end: usize) -> String {
+    format!("w{wire}e{end}")
+}
+
 impl Wire {
     /// Whether QEMU's device loses sight of its transmit queue when the carrier was busy. With a
     /// packed ring and event indexes, `virtio_net_tx_complete` (10.0.2 to 10.0.13) asks for a

@@ -111,6 +111,20 @@ pub(crate) fn reason(machine: &Machine<'_>) -> Result<Option<String>> {
 ///
 /// QEMU cannot be started, or a log cannot be written. All else is in the [`Outcome`].
 pub(crate) fn boot(machine: &Machine<'_>, name: &str, limit: Duration) -> Result<Outcome> {
+    boot_and_listen(machine, name, limit, |_| Ok(()))
+}
+
+/// As [`boot`]; each line that a program in L1 writes is listened to while the machine runs.
+///
+/// # Errors
+///
+/// Those of [`boot`]. What comes of a line is in the [`Outcome`], too.
+pub(crate) fn boot_and_listen(
+    machine: &Machine<'_>,
+    name: &str,
+    limit: Duration,
+    mut listen: impl FnMut(&str) -> Result<()>,
+) -> Result<Outcome> {
     let step = Step::start(format!("{name} (L1 with {} CPU)", machine.cpus));
     for old in [machine.log(), machine.results()] {
         fs::write(&old, "").with_context(|| old.display().to_string())?;
@@ -122,6 +136,12 @@ pub(crate) fn boot(machine: &Machine<'_>, name: &str, limit: Duration) -> Result
     let ended = loop {
         let ended = qemu.0.wait_timeout(GLANCE).context("waiting for QEMU")?;
         for event in events.new_ones()? {
+            if let Event::Line { text, .. } = &event {
+                let error = listen(text).err();
+                outcome
+                    .failures
+                    .extend(error.map(|error| format!("{error:#}")));
+            }
             outcome.take(event, &step);
         }
         if ended.is_some() || Instant::now() >= deadline {

@@ -2,9 +2,11 @@
 
 //! L0: the one place that knows QEMU's command line.
 
+pub(crate) mod monitor;
 mod program;
 mod tsc;
 
+pub(crate) use monitor::Monitor;
 pub(crate) use program::{check_version, Program, NO_RECENT};
 
 use std::fs::File;

@@ -50,16 +50,23 @@ pub(super) fn unplug(plan: &plan::Disk) -> Result<()> {
 }
 
 /// A PCI device.
-struct Device {
+pub(super) struct Device {
     name: String,
     path: PathBuf,
 }
 
 impl Device {
-    fn of(disk: &Disk) -> Result<Self> {
-        let name = disk.device()?;
+    pub(super) fn of(disk: &Disk) -> Result<Self> {
+        Ok(Self::named(disk.device()?))
+    }
+
+    pub(super) fn named(name: String) -> Self {
         let path = Path::new("/sys/bus/pci/devices").join(&name);
-        Ok(Self { name, path })
+        Self { name, path }
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.path.exists()
     }
 
     /// A file of our driver's in sysfs.
@@ -68,7 +75,7 @@ impl Device {
     }
 
     /// Has threads read until they cannot any more, and loses the device meanwhile.
-    fn lose_under_readers(
+    pub(super) fn lose_under_readers(
         &self,
         plan: &plan::Disk,
         lose: impl FnOnce(&Disk) -> Result<()>,

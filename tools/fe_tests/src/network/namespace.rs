@@ -80,7 +80,11 @@ impl Drop for Namespace {
 }
 
 /// The result of a thread, a panic of which is ours.
-pub(super) fn join<R>(thread: JoinHandle<Result<R>>) -> Result<R> {
+///
+/// # Errors
+///
+/// Its own.
+pub fn join<R>(thread: JoinHandle<Result<R>>) -> Result<R> {
     match thread.join() {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic),

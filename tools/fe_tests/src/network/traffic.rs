@@ -4,7 +4,9 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{mpsc, Arc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
@@ -18,6 +20,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// How often who sends back looks whether it is at its end.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// The port of the service that takes no notice.
+const DISCARD: u16 = 9;
 
 /// Bytes that are written to a stream at a time.
 const PIECE: usize = 60_000;
@@ -70,6 +75,18 @@ fn receive(listener: &TcpListener, bytes: usize) -> Result<()> {
     }
     ensure!(stream.read(&mut piece)? == 0, "too many bytes");
     Ok(())
+}
+
+/// Begins to send datagrams that nobody waits for, until that fails or is over.
+pub fn pour(from: &End, to: &End, is_over: Arc<AtomicBool>) -> Result<JoinHandle<Result<()>>> {
+    let (source, sink) = (from.address, to.address);
+    from.namespace.spawn(move || {
+        let socket = UdpSocket::bind((source, 0)).context("binding")?;
+        while !is_over.load(Ordering::Acquire) {
+            socket.send_to(&[0; 1400], (sink, DISCARD))?;
+        }
+        Ok(())
+    })
 }
 
 /// Sends so many datagrams of random sizes, up to `largest` bytes, and has each sent back.

@@ -6,6 +6,7 @@
 mod backend;
 pub(super) mod bus;
 mod rogues;
+mod slots;
 mod wires;
 
 use std::fs::{self, File};
@@ -19,18 +20,20 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use fe_tests::content::{self, FIRST, LAST, READ_ONLY, SECTOR, SECTORS, WRITTEN};
+use fe_tests::errand::Errand;
 use fe_tests::plan::{self, work, Bus, Kind};
 use fe_tests::wire::{Carrier, Wire};
 use l1::job::{Job, ROOT};
 
 use self::backend::Backend;
+use self::slots::Slots;
 use super::test::{skipped, test, whole};
 use super::Lab;
-use crate::boot::boot;
+use crate::boot::boot_and_listen;
 use crate::disk_root::{self, DiskRoot};
 use crate::images::installed;
 use crate::ktap::{self, Test};
-use crate::qemu::{escaped, Hardware, Machine, NO_RECENT};
+use crate::qemu::{escaped, Hardware, Machine, Program, NO_RECENT};
 
 /// Seconds for all tests of a machine.
 const LIMIT: u64 = 240;
@@ -111,7 +114,7 @@ fn one_after_the_other(lab: &Lab, plans: &[&plan::Machine], wish: Wish<'_>) -> R
 
 /// Why this machine is left out, if so.
 fn cannot(lab: &Lab, plan: &plan::Machine) -> Option<String> {
-    if rogues::qemu(lab, plan).is_none() {
+    if qemu(lab, plan).is_none() {
         return Some(NO_RECENT.to_owned());
     }
     if plan.bus == Bus::VhostUser {
@@ -121,6 +124,16 @@ fn cannot(lab: &Lab, plan: &plan::Machine) -> Option<String> {
     match plan.wires.iter().any(is_bridged) {
         true => wires::missing(),
         false => None,
+    }
+}
+
+/// The QEMU that this machine needs, if it can be had. Without
+/// "physmem: fix use-after-free with dispatch", QEMU may abort when one of two CPUs maps registers, as it
+/// does for what was put into a slot.
+fn qemu(lab: &Lab, plan: &plan::Machine) -> Option<Program> {
+    match plan.rogues.is_empty() && !plan.has_slots {
+        true => Some(Program::System),
+        false => Program::recent(&lab.places),
     }
 }
 
@@ -139,22 +152,11 @@ fn on(lab: &Lab, plan: &plan::Machine, wish: Wish<'_>) -> Result<Vec<Test>> {
         make_content(ROGUE_IMAGE, &directory.join(ROGUE_IMAGE))?;
     }
     let _servers = rogues::start(lab, plan.rogues, &directory, ROGUE_IMAGE)?;
-    let attack = wish.attack.to_string();
-    let reloads = RELOADS.div_ceil(wish.slower).to_string();
-    let words = [
-        "/bin/fe_tests",
-        "--machine",
-        plan.name,
-        "--module",
-        "/lib/modules/virtio_fe.ko",
-        "--attack-seconds",
-        &attack,
-        "--reloads",
-        &reloads,
-    ];
-    let job = Job::Program(words.map(str::to_owned).to_vec());
-    let hardware = hardware(plan, &directory);
-    let qemu = rogues::qemu(lab, plan).context(NO_RECENT)?;
+    let job = job(plan, wish);
+    let slots = Slots::of(plan, &directory);
+    let mut hardware = hardware(plan, &directory);
+    hardware.arguments.extend(slots.arguments());
+    let qemu = qemu(lab, plan).context(NO_RECENT)?;
     let machine = Machine {
         qemu: &qemu,
         hardware: &hardware,
@@ -162,7 +164,9 @@ fn on(lab: &Lab, plan: &plan::Machine, wish: Wish<'_>) -> Result<Vec<Test>> {
         ..lab.machine(&job, plan.cpus, &directory)
     };
     let backends = Backend::start_all(plan, &directory)?;
-    let outcome = boot(&machine, &name, wish.limit(plan))?;
+    let outcome = boot_and_listen(&machine, &name, wish.limit(plan), |line| {
+        carry_out(line, &slots)
+    })?;
     drop(backends);
     let mut tests = ktap::parse("output", outcome.stream("fe_tests"));
     tests.push(whole("boot", &outcome, &tests));
@@ -176,6 +180,33 @@ fn on(lab: &Lab, plan: &plan::Machine, wish: Wish<'_>) -> Result<Vec<Test>> {
     Ok(tests)
 }
 
+/// What L1 has to do.
+fn job(plan: &plan::Machine, wish: Wish<'_>) -> Job {
+    let attack = wish.attack.to_string();
+    let reloads = RELOADS.div_ceil(wish.slower).to_string();
+    let words = [
+        "/bin/fe_tests",
+        "--machine",
+        plan.name,
+        "--module",
+        "/lib/modules/virtio_fe.ko",
+        "--attack-seconds",
+        &attack,
+        "--reloads",
+        &reloads,
+    ];
+    Job::Program(words.map(str::to_owned).to_vec())
+}
+
+/// Does what a program in L1 asks for in this line, if it does.
+fn carry_out(line: &str, slots: &Slots) -> Result<()> {
+    match Errand::parse(line) {
+        None => Ok(()),
+        Some(Errand::Take(name)) => slots.take(name),
+        Some(Errand::Give(name)) => slots.give(name),
+    }
+}
+
 fn image(directory: &Path, disk: &plan::Disk) -> PathBuf {
     directory.join(format!("{}.img", disk.name))
 }
@@ -185,7 +216,10 @@ fn hardware(plan: &plan::Machine, directory: &Path) -> Hardware {
     let mut arguments: Vec<String> = words.map(|&word| word.to_owned()).collect();
     for disk in plan.disks {
         arguments.extend(match plan.bus {
-            Bus::Pci | Bus::PciWithIommu => inside(disk, "virtio-blk-pci", directory),
+            _ if plan.has_slots => slots::drive(disk, &image(directory, disk)),
+            Bus::Pci | Bus::PciWithNativeSlots | Bus::PciWithIommu => {
+                inside(disk, "virtio-blk-pci", directory)
+            }
             Bus::Mmio => inside(disk, "virtio-blk-device", directory),
             Bus::VhostUser => backend::arguments(disk, directory),
         });
@@ -210,7 +244,7 @@ fn hardware(plan: &plan::Machine, directory: &Path) -> Hardware {
 
 /// QEMU's arguments for a disk that it serves itself.
 fn inside(disk: &plan::Disk, device: &str, directory: &Path) -> Vec<String> {
-    let (name, properties) = (disk.name, disk.properties);
+    let name = disk.name;
     let path = escaped(&image(directory, disk));
     let special = match disk.kind {
         Kind::Plain | Kind::Loose | Kind::Root | Kind::Work | Kind::Fleeting => "",
@@ -218,10 +252,15 @@ fn inside(disk: &plan::Disk, device: &str, directory: &Path) -> Vec<String> {
         Kind::Slow => SLOW,
     };
     let drive = format!("file={path},format=raw,if=none,discard=unmap,id={name}{special}");
-    let device = format!("{device},drive={name},serial={name},{properties}");
-    ["-drive", &drive, "-device", &device]
+    ["-drive", &drive, "-device", &self::device(disk, device)]
         .map(str::to_owned)
         .to_vec()
+}
+
+/// What QEMU's `-device` says of a disk whose image has its name.
+fn device(disk: &plan::Disk, driver: &str) -> String {
+    let (name, properties) = (disk.name, disk.properties);
+    format!("{driver},drive={name},serial={name},{properties}")
 }
 
 /// What the kernel has to know of its root file system.

@@ -29,7 +29,7 @@ impl Backend {
                 let disks = machine.disks.iter();
                 disks.map(|disk| Self::start(disk, directory)).collect()
             }
-            Bus::Pci | Bus::PciWithIommu | Bus::Mmio => Ok(vec![]),
+            _ => Ok(vec![]),
         }
     }
 

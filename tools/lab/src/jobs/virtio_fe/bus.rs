@@ -9,7 +9,9 @@ use crate::qemu::Hardware;
 /// QEMU's machine.
 pub(in crate::jobs) fn machine(bus: Bus) -> &'static str {
     match bus {
-        Bus::Pci | Bus::PciWithIommu | Bus::VhostUser => Hardware::PLAIN.machine,
+        Bus::Pci | Bus::PciWithNativeSlots | Bus::PciWithIommu | Bus::VhostUser => {
+            Hardware::PLAIN.machine
+        }
         Bus::Mmio => "microvm,rtc=on",
     }
 }
@@ -18,6 +20,10 @@ pub(in crate::jobs) fn machine(bus: Bus) -> &'static str {
 pub(in crate::jobs) fn arguments(bus: Bus) -> &'static [&'static str] {
     match bus {
         Bus::Pci | Bus::VhostUser => &[],
+        Bus::PciWithNativeSlots => &[
+            "-global",
+            "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
+        ],
         Bus::PciWithIommu => &["-device", "intel-iommu,intremap=on,caching-mode=on,eim=on"],
         // As they are by default, these devices are legacy ones.
         Bus::Mmio => &["-global", "virtio-mmio.force-legacy=false"],
@@ -27,7 +33,7 @@ pub(in crate::jobs) fn arguments(bus: Bus) -> &'static [&'static str] {
 /// What the kernel has to know of the bus.
 pub(in crate::jobs) fn words(bus: Bus) -> &'static str {
     match bus {
-        Bus::Pci | Bus::Mmio | Bus::VhostUser => "",
+        Bus::Pci | Bus::PciWithNativeSlots | Bus::Mmio | Bus::VhostUser => "",
         Bus::PciWithIommu => "intel_iommu=on",
     }
 }

@@ -6,23 +6,14 @@
 use std::path::Path;
 
 use anyhow::Result;
-use fe_tests::plan::{Machine, Rogue};
+use fe_tests::plan::Rogue;
 
 use crate::jobs::Lab;
-use crate::qemu::Program;
 use crate::vfio_user::Server;
 
 /// QEMU's machine, whose memory other processes can map.
 pub(super) const MACHINE: &str = "q35,kernel-irqchip=off,memory-backend=ram";
 const MEMORY: &str = "memory-backend-memfd,id=ram,size=1G,share=on";
-
-/// The QEMU that this machine needs, if it can be had.
-pub(super) fn qemu(lab: &Lab, machine: &Machine) -> Option<Program> {
-    match machine.rogues {
-        [] => Some(Program::System),
-        _ => Program::recent(&lab.places),
-    }
-}
 
 /// Starts the processes of these devices, with this image for disks.
 pub(super) fn start(

@@ -6,7 +6,7 @@
 use std::process::{Command, Stdio};
 
 use fe_tests::plan::{Bus, Machine};
-use fe_tests::wire::{mac, Carrier};
+use fe_tests::wire::{id, mac, Carrier};
 
 /// What runs a command as the root of its own users and network.
 const APART: &[&str] = &["unshare", "--map-root-user", "--net", "--", "sh", "-ec"];
@@ -18,10 +18,6 @@ const QUIET: &str =
 
 /// QEMU's arguments for the wires.
 pub(super) fn arguments(machine: &Machine) -> Vec<String> {
-    let device = match machine.bus {
-        Bus::Pci | Bus::PciWithIommu | Bus::VhostUser => "virtio-net-pci,romfile=",
-        Bus::Mmio => "virtio-net-device",
-    };
     let mut arguments = Vec::new();
     for (number, wire) in machine.wires.iter().enumerate() {
         for end in 0..2 {
@@ -32,17 +28,24 @@ pub(super) fn arguments(machine: &Machine) -> Vec<String> {
                     format!("tap,id={id},ifname={id},script=no,downscript=no,queues={pairs}")
                 }
             };
-            let (mac, properties) = (mac(number, end), wire.properties);
             arguments.extend(["-netdev".to_owned(), backend]);
-            arguments.push("-device".to_owned());
-            arguments.push(format!("{device},netdev={id},mac={mac},{properties}"));
+            if !(machine.has_slots && end == 0) {
+                arguments.extend(["-device".to_owned(), device(machine, number, end)]);
+            }
         }
     }
     arguments
 }
 
-fn id(wire: usize, end: usize) -> String {
-    format!("w{wire}e{end}")
+/// What QEMU's `-device` says of an end of a wire.
+pub(super) fn device(machine: &Machine, wire: usize, end: usize) -> String {
+    let driver = match machine.bus {
+        Bus::Mmio => "virtio-net-device",
+        _ => "virtio-net-pci,romfile=",
+    };
+    let (id, mac) = (id(wire, end), mac(wire, end));
+    let properties = machine.wires[wire].properties;
+    format!("{driver},netdev={id},mac={mac},{properties}")
 }
 
 /// Words that go before QEMU's command line, if the wires need a bridge.
