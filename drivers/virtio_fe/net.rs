@@ -2,6 +2,7 @@
 
 //! Network devices: section 5.1.
 
+mod commands;
 mod config;
 mod control;
 mod counters;
@@ -200,22 +201,6 @@ impl<T: Transport> Network<T> {
         }
     }
 
-    /// Has a command carried out, if there is a queue for it.
-    fn control(&self, command: impl FnOnce(&mut Control) -> Result) -> Result {
-        match &mut *self.control.lock() {
-            Some(control) => command(control),
-            None => Err(EOPNOTSUPP),
-        }
-    }
-
-    /// Has the device use the pairs that the kernel uses.
-    fn set_pairs(&self, pairs: u16) -> Result {
-        match self.session.features.has(feature::MQ) {
-            true => self.control(|control| control.set_pairs(pairs)),
-            false => Ok(()),
-        }
-    }
-
     /// A queue is broken.
     #[cold]
     fn blame(self: &Arc<Self>, broken: Broken) {
@@ -284,7 +269,7 @@ impl<T: Transport> Interface<T> {
             interrupts,
         };
         network.session.go();
-        network.set_pairs(network.config.pairs)?;
+        network.tell_pairs(network.config.pairs)?;
         this.registration = Some(Registration::new(network.clone(), &network.settings())?);
         network.call();
         Ok(this)

@@ -78,33 +78,34 @@ static int shunt_poll(struct napi_struct *napi, int budget)
 	return pair->device->ops->poll(pair->device->data, pair->index, budget);
 }
 
-static u32 copy_addresses(const struct netdev_hw_addr_list *list, u8 (*copy)[ETH_ALEN])
+/* Whether there is room for all of them. */
+static bool copy_addresses(const struct netdev_hw_addr_list *list, u8 (*copy)[ETH_ALEN],
+			   u32 *count)
 {
 	struct netdev_hw_addr *address;
-	u32 count = 0;
 
+	*count = 0;
+	if (netdev_hw_addr_list_count(list) > SHUNT_MAX_ADDRESSES)
+		return false;
 	netdev_hw_addr_list_for_each(address, list)
-		ether_addr_copy(copy[count++], address->addr);
-	return count;
+		ether_addr_copy(copy[(*count)++], address->addr);
+	return true;
 }
 
-/* The addresses are the caller's to free. */
-static int collect_rx_mode(const struct net_device *dev, const struct netdev_hw_addr_list *uc,
-			   const struct netdev_hw_addr_list *mc, gfp_t gfp,
-			   struct shunt_rx_mode *mode)
+/*
+ * Under RTNL. The addresses are in the device's own memory, so that a device that was reset can be
+ * told of them whether there is memory or not.
+ */
+static void collect_rx_mode(struct shunt_netdev *device, const struct netdev_hw_addr_list *uc,
+			    const struct netdev_hw_addr_list *mc, struct shunt_rx_mode *mode)
 {
-	u32 count = netdev_hw_addr_list_count(uc) + netdev_hw_addr_list_count(mc);
-	u8 (*copy)[ETH_ALEN] = kmalloc_array(max(count, 1), ETH_ALEN, gfp);
+	bool all_unicast = !copy_addresses(uc, device->unicast, &mode->unicast_count);
+	bool all_multicast = !copy_addresses(mc, device->multicast, &mode->multicast_count);
 
-	if (!copy)
-		return -ENOMEM;
-	mode->unicast = copy;
-	mode->unicast_count = copy_addresses(uc, copy);
-	mode->multicast = copy + mode->unicast_count;
-	mode->multicast_count = copy_addresses(mc, copy + mode->unicast_count);
-	mode->promiscuous = dev->flags & IFF_PROMISC;
-	mode->all_multicast = dev->flags & IFF_ALLMULTI;
-	return 0;
+	mode->unicast = device->unicast;
+	mode->multicast = device->multicast;
+	mode->promiscuous = all_unicast || device->dev->flags & IFF_PROMISC;
+	mode->all_multicast = all_multicast || device->dev->flags & IFF_ALLMULTI;
 }
 
 static int set_rx_mode(struct net_device *dev, struct netdev_hw_addr_list *uc,
@@ -112,13 +113,10 @@ static int set_rx_mode(struct net_device *dev, struct netdev_hw_addr_list *uc,
 {
 	struct shunt_netdev *device = netdev_priv(dev);
 	struct shunt_rx_mode mode;
-	int r = collect_rx_mode(dev, uc, mc, GFP_KERNEL, &mode);
 
-	if (r)
-		return r;
-	r = device->ops->set_rx_mode(device->data, &mode);
-	kfree(mode.unicast);
-	return r;
+	ASSERT_RTNL();
+	collect_rx_mode(device, uc, mc, &mode);
+	return device->ops->set_rx_mode(device->data, &mode);
 }
 
 /* Locked. For a device that has forgotten. */
@@ -126,16 +124,11 @@ int shunt_netdev_repeat_rx_mode(struct shunt_netdev *device)
 {
 	struct net_device *dev = device->dev;
 	struct shunt_rx_mode mode;
-	int r;
 
 	netif_addr_lock_bh(dev);
-	r = collect_rx_mode(dev, &dev->uc, &dev->mc, GFP_ATOMIC, &mode);
+	collect_rx_mode(device, &dev->uc, &dev->mc, &mode);
 	netif_addr_unlock_bh(dev);
-	if (r)
-		return r;
-	r = device->ops->set_rx_mode(device->data, &mode);
-	kfree(mode.unicast);
-	return r;
+	return device->ops->set_rx_mode(device->data, &mode);
 }
 
 static int set_mac(struct net_device *dev, void *address)

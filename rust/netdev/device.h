@@ -22,6 +22,9 @@ struct shunt_netdev {
 	u32 pairs;
 	/* NAPI is off although the device runs; under RTNL. */
 	bool is_paused;
+	/* For struct shunt_rx_mode; under RTNL. */
+	u8 unicast[SHUNT_MAX_ADDRESSES][ETH_ALEN];
+	u8 multicast[SHUNT_MAX_ADDRESSES][ETH_ALEN];
 	struct shunt_pair pair[] __counted_by(pairs);
 };
 

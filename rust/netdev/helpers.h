@@ -15,6 +15,9 @@
 /* A network device of ours, with a receive queue, a transmit queue and a NAPI instance per pair. */
 struct shunt_netdev;
 
+/* Addresses of a kind that there is room for. If there are more, all of the kind are let through. */
+#define SHUNT_MAX_ADDRESSES 64
+
 /* What the receiver is to let through. */
 struct shunt_rx_mode {
 	const u8 (*unicast)[ETH_ALEN];

@@ -43,20 +43,22 @@ const PENDING: u16 = 0xff;
 /// Looks at the queue, a tenth of a millisecond apart, after which the device has failed.
 const LOOKS: u32 = 50_000;
 
-/// Addresses of one kind that the device is asked to filter. If there are more, it is to let all
-/// through.
-const MAX_ADDRESSES: usize = 64;
-
 /// The control queue.
 pub(super) struct Control {
     queue: Virtqueue<()>,
     memory: DmaMemory,
+    /// The device has not answered, and may still do so: until it is reset there are no more commands.
+    is_stuck: bool,
 }
 
 impl Control {
     pub(super) fn new(mut queue: Virtqueue<()>, memory: DmaMemory) -> Self {
         queue.ring.disable_interrupts();
-        Self { queue, memory }
+        Self {
+            queue,
+            memory,
+            is_stuck: false,
+        }
     }
 
     pub(super) fn queue(&self) -> &Virtqueue<()> {
@@ -67,6 +69,7 @@ impl Control {
     pub(super) fn clear(&mut self) {
         self.queue.ring.reset(drop);
         self.queue.ring.disable_interrupts();
+        self.is_stuck = false;
     }
 
     /// Has the device carry out a command, and waits for that.
@@ -76,7 +79,21 @@ impl Control {
     /// - `EINVAL`: the device does not want to.
     /// - `EIO`, `ETIMEDOUT`: it has to be reset.
     fn command(&mut self, command: Command, data: &[&[u8]]) -> Result {
+        if self.is_stuck {
+            return Err(EIO);
+        }
         let bytes = self.write(command, data)?;
+        self.is_stuck = true;
+        self.exchange(bytes)?;
+        self.is_stuck = false;
+        match self.memory.load16(ACK).to_le_bytes() {
+            [ACK_OK, _] => Ok(()),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// Gives the device the command with so many bytes of data, and waits until it has answered.
+    fn exchange(&mut self, bytes: usize) -> Result {
         let address = self.memory.address();
         let readable = [
             Segment {
@@ -97,11 +114,7 @@ impl Control {
             .add(&readable, &[ack], ())
             .map_err(|_| EIO)?;
         self.queue.publish();
-        self.wait()?;
-        match self.memory.load16(ACK).to_le_bytes() {
-            [ACK_OK, _] => Ok(()),
-            _ => Err(EINVAL),
-        }
+        self.wait()
     }
 
     /// Writes a command, and says how many bytes of data it has.
@@ -146,24 +159,14 @@ impl Control {
 
     /// Filters packets.
     pub(super) fn set_rx_mode(&mut self, mode: &RxMode<'_>) -> Result {
-        let unicast = table(mode.unicast);
-        let multicast = table(mode.multicast);
-        let promiscuous = mode.promiscuous || unicast.is_none();
-        let all_multicast = mode.all_multicast || multicast.is_none();
-        self.command(control::RX_PROMISC, &[&[promiscuous.into()]])?;
-        self.command(control::RX_ALLMULTI, &[&[all_multicast.into()]])?;
-        let (unicast, multicast) = (unicast.unwrap_or_default(), multicast.unwrap_or_default());
+        self.command(control::RX_PROMISC, &[&[mode.promiscuous.into()]])?;
+        self.command(control::RX_ALLMULTI, &[&[mode.all_multicast.into()]])?;
         let data = [
-            &(unicast.len() as u32).to_le_bytes()[..],
-            unicast.as_flattened(),
-            &(multicast.len() as u32).to_le_bytes(),
-            multicast.as_flattened(),
+            &(mode.unicast.len() as u32).to_le_bytes()[..],
+            mode.unicast.as_flattened(),
+            &(mode.multicast.len() as u32).to_le_bytes(),
+            mode.multicast.as_flattened(),
         ];
         self.command(control::MAC_TABLE_SET, &data)
     }
-}
-
-/// Those addresses, if they are not too many.
-fn table(addresses: &[[u8; 6]]) -> Option<&[[u8; 6]]> {
-    (addresses.len() <= MAX_ADDRESSES).then_some(addresses)
 }

@@ -28,7 +28,6 @@ use netdev::{
     Stats, //
 };
 use virtio_ring::driver::Broken;
-use virtio_spec::net::feature;
 use virtio_transport::Transport;
 
 impl<T: Transport> Network<T> {
@@ -129,23 +128,16 @@ impl<T: Transport> Operations for Network<T> {
         }
     }
 
-    fn set_rx_mode(&self, mode: &RxMode<'_>) -> Result {
-        match self.session.features.has(feature::CTRL_RX) {
-            true => self.control(|control| control.set_rx_mode(mode)),
-            false => Ok(()),
-        }
+    fn set_rx_mode(this: ArcBorrow<'_, Self>, mode: &RxMode<'_>) -> Result {
+        Self::judge(this, this.tell_rx_mode(mode))
     }
 
-    fn set_mac(&self, mac: [u8; 6]) -> Result {
-        match self.session.features.has(feature::CTRL_MAC_ADDR) {
-            true => self.control(|control| control.set_mac(mac)),
-            // Only the network stack knows of it then.
-            false => Ok(()),
-        }
+    fn set_mac(this: ArcBorrow<'_, Self>, mac: [u8; 6]) -> Result {
+        Self::judge(this, this.tell_mac(mac))
     }
 
-    fn set_pairs(&self, pairs: u32) -> Result {
-        Network::set_pairs(self, u16::try_from(pairs)?)
+    fn set_pairs(this: ArcBorrow<'_, Self>, pairs: u32) -> Result {
+        Self::judge(this, this.tell_pairs(u16::try_from(pairs)?))
     }
 
     fn timed_out(this: ArcBorrow<'_, Self>, index: u32) {

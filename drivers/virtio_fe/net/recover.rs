@@ -88,8 +88,8 @@ impl<T: Transport> Recover for Network<T> {
     }
 
     fn remind(&self, paused: &mut Paused<'_, Self>) -> Result {
-        self.set_pairs(paused.used_pairs() as u16)?;
-        self.set_mac(paused.mac())?;
+        self.tell_pairs(paused.used_pairs() as u16)?;
+        self.tell_mac(paused.mac())?;
         paused.repeat_rx_mode()
     }
 

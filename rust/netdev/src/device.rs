@@ -205,7 +205,7 @@ impl<'a, T: Operations> Locked<'a, T> {
     ///
     /// # Errors
     ///
-    /// Its own, and `ENOMEM`.
+    /// Its own.
     pub fn repeat_rx_mode(&self) -> Result {
         // SAFETY: The device is registered and locked.
         to_result(unsafe { ffi::shunt_netdev_repeat_rx_mode(self.0.as_raw()) })

@@ -27,11 +27,12 @@ use kernel::{
     sync::ArcBorrow, //
 };
 
-/// What the receiver is to let through, beside packets to the device's own address.
+/// What the receiver is to let through, beside packets to the device's own address. Of a kind with
+/// more than 64 addresses none is named, and all packets are let through.
 pub struct RxMode<'a> {
-    /// Packets to these addresses.
+    /// Packets to these addresses, at most 64.
     pub unicast: &'a [[u8; 6]],
-    /// And to these.
+    /// And to these, at most 64.
     pub multicast: &'a [[u8; 6]],
     /// All packets.
     pub promiscuous: bool,
@@ -88,21 +89,21 @@ pub trait Operations: Sized + Send + Sync + 'static {
     /// # Errors
     ///
     /// The device cannot.
-    fn set_rx_mode(&self, mode: &RxMode<'_>) -> Result;
+    fn set_rx_mode(this: ArcBorrow<'_, Self>, mode: &RxMode<'_>) -> Result;
 
     /// Has another address.
     ///
     /// # Errors
     ///
     /// The device cannot.
-    fn set_mac(&self, mac: [u8; 6]) -> Result;
+    fn set_mac(this: ArcBorrow<'_, Self>, mac: [u8; 6]) -> Result;
 
     /// Uses this number of pairs, at least one and at most all.
     ///
     /// # Errors
     ///
     /// The device cannot.
-    fn set_pairs(&self, pairs: u32) -> Result;
+    fn set_pairs(this: ArcBorrow<'_, Self>, pairs: u32) -> Result;
 
     /// A transmit queue has been stopped for long.
     fn timed_out(this: ArcBorrow<'_, Self>, index: u32);
@@ -300,7 +301,8 @@ impl<T: Operations> Table<T> {
             }
         };
         // SAFETY: As the callers of this function promise.
-        result(unsafe { Self::driver(data) }.set_rx_mode(&mode))
+        let driver = unsafe { Self::driver(data) };
+        result(T::set_rx_mode(driver, &mode))
     }
 
     /// # Safety
@@ -308,7 +310,8 @@ impl<T: Operations> Table<T> {
     /// As [`Self::driver`], and what else C hands over is valid during the call.
     unsafe extern "C" fn set_mac(data: *mut c_void, mac: *const [u8; 6]) -> c_int {
         // SAFETY: As the callers of this function promise; the address is valid.
-        result(unsafe { Self::driver(data).set_mac(*mac) })
+        let (driver, mac) = unsafe { (Self::driver(data), *mac) };
+        result(T::set_mac(driver, mac))
     }
 
     /// # Safety
@@ -316,7 +319,8 @@ impl<T: Operations> Table<T> {
     /// As [`Self::driver`], and what else C hands over is valid during the call.
     unsafe extern "C" fn set_pairs(data: *mut c_void, pairs: u32) -> c_int {
         // SAFETY: As the callers of this function promise.
-        result(unsafe { Self::driver(data) }.set_pairs(pairs))
+        let driver = unsafe { Self::driver(data) };
+        result(T::set_pairs(driver, pairs))
     }
 
     /// # Safety
