@@ -4,6 +4,7 @@
 
 mod coexist;
 mod counts;
+mod culprit;
 mod ext4;
 mod fio;
 mod flood;
@@ -27,6 +28,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::Result;
+use fe_tests::plan::rogues::{Lie, Rogue};
 use fe_tests::plan::{self, Bus, Kind, Machine};
 
 use crate::disk::Disk;
@@ -143,9 +145,7 @@ pub(crate) fn of(machine: &'static Machine, attack: Duration) -> Vec<Test> {
             tests.push(test(name, move |_, _| run((number, wire))));
         }
     }
-    if !machine.rogues.is_empty() {
-        tests.push(test("rogues".to_owned(), move |_, _| rogue::run(attack)));
-    }
+    tests.extend(of_rogues(machine, attack));
     if machine.sleeps {
         tests.push(test("sleep".to_owned(), sleep::run));
     }
@@ -157,6 +157,22 @@ pub(crate) fn of(machine: &'static Machine, attack: Duration) -> Vec<Test> {
     }
     if machine.has_other_drivers {
         tests.push(test("give-back".to_owned(), coexist::give_back));
+    }
+    tests
+}
+
+/// The tests of devices that lie.
+fn of_rogues(machine: &Machine, attack: Duration) -> Vec<Test> {
+    let mut tests = Vec::new();
+    let does_anything = |rogue: &Rogue| !matches!(rogue.lie, Lie::Only(_));
+    if machine.rogues.iter().any(does_anything) {
+        tests.push(test("rogues".to_owned(), move |_, _| rogue::run(attack)));
+    }
+    for (number, rogue) in machine.rogues.iter().enumerate() {
+        if let Some(run) = culprit::test(rogue.lie) {
+            let run = move |_: &Machine, _: &Module| run(&culprit::address(number));
+            tests.push(test(rogue.name.to_owned(), run));
+        }
     }
     tests
 }

@@ -2,9 +2,11 @@
 
 //! The machines that the tests run on, and the disks of each.
 
+pub mod rogues;
 pub mod work;
 
 use crate::wire::{Carrier, Wire};
+use rogues::{rogue, Lie, Rogue, CULPRITS};
 
 /// How a machine has its virtio devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,17 +53,6 @@ pub struct Disk {
     pub kind: Kind,
     /// Interrupts that it has in `/proc/interrupts`, on two CPUs.
     pub interrupts: usize,
-}
-
-/// A device that lies, of a process of its own.
-#[derive(Debug)]
-pub struct Rogue {
-    /// Its name.
-    pub name: &'static str,
-    /// It is a disk, else a network device.
-    pub is_disk: bool,
-    /// It offers packed virtqueues.
-    pub is_packed: bool,
 }
 
 /// One machine.
@@ -190,14 +181,6 @@ const MMIO_DISKS: &[Disk] = &[
     disk("mmio-queues", "packed=on,num-queues=4", 1),
     of(Kind::ReadOnly, disk("mmio-read-only", "packed=on", 1)),
 ];
-
-const fn rogue(name: &'static str, is_disk: bool, is_packed: bool) -> Rogue {
-    Rogue {
-        name,
-        is_disk,
-        is_packed,
-    }
-}
 
 const fn wire(name: &'static str, properties: &'static str, interrupts: usize) -> Wire {
     Wire {
@@ -332,13 +315,26 @@ const MACHINES: &[Machine] = &[
     Machine {
         name: "rogue-split",
         parameters: "timeout=1",
-        rogues: &[rogue("disk", true, false), rogue("noise", false, false)],
+        rogues: &[
+            rogue("disk", Lie::Disk, false),
+            rogue("noise", Lie::Noise, false),
+        ],
         ..PLAIN
     },
     Machine {
         name: "rogue-packed",
         parameters: "timeout=1",
-        rogues: &[rogue("disk", true, true), rogue("noise", false, true)],
+        rogues: &[
+            rogue("disk", Lie::Disk, true),
+            rogue("noise", Lie::Noise, true),
+        ],
+        ..PLAIN
+    },
+    Machine {
+        name: "rogue-net",
+        // A device of two CPUs' pairs would be refused before its control queue is looked for.
+        parameters: "queues=1",
+        rogues: CULPRITS,
         ..PLAIN
     },
     Machine {

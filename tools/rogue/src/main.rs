@@ -7,10 +7,12 @@
 //! | [`rogue`] | when the device lies, and what registers then say |
 //! | [`queues`] | where the driver's queues are, and lies in them |
 //! | [`noise`] | a network device whose packets are random |
+//! | [`culprit`] | a network device that does one certain thing wrong, and does not lie besides |
 //!
 //! All choices come from a seed; when the driver looks does not.
 #![forbid(unsafe_code)]
 
+mod culprit;
 mod noise;
 mod queues;
 mod rogue;
@@ -21,11 +23,13 @@ use anyhow::Context;
 use clap::Parser;
 use fastrand::Rng;
 use shunt::pci::PciDevice;
+use shunt::virtio_device::VirtioDevice;
 use shunt::virtio_pci::VirtioPci;
 use shunt_blk::Blk;
 use vfio_user::server::Server;
 use virtio_spec::features::Features;
 
+use culprit::{Culprit, Wrong};
 use noise::Noise;
 use rogue::Rogue;
 
@@ -38,6 +42,9 @@ struct Options {
     /// The image of a disk; without one it is a network device.
     #[arg(long)]
     image: Option<PathBuf>,
+    /// Be a network device that does only this wrong.
+    #[arg(long, value_enum, conflicts_with = "image")]
+    wrong: Option<Wrong>,
     /// Offer packed virtqueues (VIRTIO_F_RING_PACKED).
     #[arg(long)]
     packed: bool,
@@ -54,28 +61,33 @@ fn main() -> anyhow::Result<()> {
         true => Features::RING_PACKED,
         false => Features::default(),
     };
-    match &options.image {
-        Some(image) => {
+    match (&options.image, options.wrong) {
+        (Some(image), _) => {
             let disk = Blk::open(image, false)
                 .with_context(|| format!("cannot open the image {}", image.display()))?;
-            serve(&options, VirtioPci::new(disk.offering(offer)))
+            serve(&options, rogue(&options, disk.offering(offer)))
         }
-        None => {
+        (None, None) => {
             let noise = Noise::new(offer, Rng::with_seed(options.seed));
-            serve(&options, VirtioPci::new(noise))
+            serve(&options, rogue(&options, noise))
         }
+        (None, Some(wrong)) => serve(&options, VirtioPci::new(Culprit::new(wrong, offer))),
     }
 }
 
+/// The device, lying now and then.
+fn rogue<D: VirtioDevice>(options: &Options, device: D) -> Rogue<VirtioPci<D>> {
+    Rogue::new(VirtioPci::new(device), Rng::with_seed(options.seed))
+}
+
 /// For one client after the other.
-fn serve(options: &Options, device: impl PciDevice) -> anyhow::Result<()> {
+fn serve(options: &Options, mut device: impl PciDevice) -> anyhow::Result<()> {
     let socket = &options.vfio_user;
     let server =
         Server::bind(socket).with_context(|| format!("cannot listen at {}", socket.display()))?;
     println!("listening for vfio-user clients at {}", socket.display());
-    let mut rogue = Rogue::new(device, Rng::with_seed(options.seed));
     loop {
-        if let Err(e) = server.serve_next(&mut rogue) {
+        if let Err(e) = server.serve_next(&mut device) {
             log::warn!("session ended: {e}");
         }
     }

@@ -20,7 +20,8 @@ use rustix::fs::OFlags;
 use crate::console::quietly;
 use crate::driver::{tell, Observation, DRIVER};
 
-const DEVICES: &str = "/sys/bus/pci/devices";
+/// All devices.
+pub(super) const DEVICES: &str = "/sys/bus/pci/devices";
 const DRIVERS: &str = "/sys/bus/pci/drivers";
 
 /// Who makes virtio devices, for PCI.
@@ -96,7 +97,8 @@ fn attack(time: Duration) -> Result<(u64, u64)> {
     })
 }
 
-fn driver(file: &str) -> PathBuf {
+/// A file of the driver for PCI.
+pub(super) fn driver(file: &str) -> PathBuf {
     Path::new(DRIVERS).join(DRIVER).join(file)
 }
 

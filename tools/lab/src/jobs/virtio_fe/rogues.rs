@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use fe_tests::plan::Rogue;
+use fe_tests::plan::rogues::{slot, Lie, Rogue};
 
 use crate::jobs::Lab;
 use crate::vfio_user::Server;
@@ -24,8 +24,10 @@ pub(super) fn start(
 ) -> Result<Vec<Server>> {
     let start = |rogue: &Rogue| {
         let mut words = Vec::new();
-        if rogue.is_disk {
-            words.extend(["--image", image]);
+        match rogue.lie {
+            Lie::Disk => words.extend(["--image", image]),
+            Lie::Noise => {}
+            Lie::Only(wrong) => words.extend(["--wrong", wrong]),
         }
         if rogue.is_packed {
             words.push("--packed");
@@ -51,11 +53,12 @@ pub(super) fn arguments(rogues: &[Rogue], directory: &Path) -> Vec<String> {
         return vec![];
     }
     let mut arguments = vec!["-object".to_owned(), MEMORY.to_owned()];
-    for rogue in rogues {
+    for (number, rogue) in rogues.iter().enumerate() {
         let path = directory.join(socket(rogue));
         let path = path.display().to_string();
         let device = serde_json::json!({
             "driver": "vfio-user-pci",
+            "addr": format!("{:x}", slot(number)),
             "socket": { "path": path, "type": "unix" },
         });
         arguments.extend(["-device".to_owned(), device.to_string()]);
