@@ -101,9 +101,10 @@ impl State {
 pub(crate) struct Session<T: Transport> {
     pub(crate) features: Features,
     pub(crate) plan: Plan,
-    /// A ring is broken, or stands still.
+    /// A ring is broken, or stands still. Cleared when all rings are empty, as it was said of what was
+    /// in them.
     must_reset: Atomic<bool>,
-    /// The user wants a reset.
+    /// The user wants a reset. Cleared before one: a wish is for a reset that begins later.
     is_wished: Atomic<bool>,
     resets: Atomic<u64>,
     sleeps: Atomic<u64>,
@@ -162,7 +163,9 @@ impl<T: Transport> Session<T> {
     /// Whether the device has to be reset: it is to be, or wants to be, or does not know us any
     /// more.
     fn is_ill(&self) -> bool {
-        self.must_reset.load(Acquire) || self.transport.status() != WORKING
+        self.must_reset.load(Acquire)
+            || self.is_wished.load(Acquire)
+            || self.transport.status() != WORKING
     }
 }
 
@@ -235,15 +238,18 @@ pub(crate) trait Recover:
     /// Has the device reset, because the user wants that.
     fn wish_for_reset(self: &Arc<Self>) {
         self.session().is_wished.store(true, Release);
-        self.call_for_reset();
+        self.call();
     }
 }
 
 /// Does what the device wants.
 pub(crate) fn attend<D: Recover>(device: &D) {
-    let mut state = device.session().state.lock();
+    see_to(device, &mut device.session().state.lock());
+}
+
+fn see_to<D: Recover>(device: &D, state: &mut State) {
     if state.phase == Phase::Working && device.session().is_ill() {
-        recover(device, &mut state);
+        recover(device, state);
     }
     if state.phase == Phase::Working {
         device.look();
@@ -255,7 +261,6 @@ fn recover<D: Recover>(device: &D, state: &mut State) {
     let Some(mut still) = device.pause() else {
         return;
     };
-    session.must_reset.store(false, Release);
     let is_wished = session.is_wished.xchg(false, Full);
     session.resets.add(1u64, Relaxed);
     session.tell(Step::Reset, Ok(()));
@@ -268,8 +273,10 @@ fn recover<D: Recover>(device: &D, state: &mut State) {
 
 /// Resets the device, and takes back what it had.
 fn empty<D: Recover>(device: &D, still: &mut D::Still<'_>) -> Result {
-    silence(&device.session().transport)?;
+    let session = device.session();
+    silence(&session.transport)?;
     device.take_back(still);
+    session.must_reset.store(false, Release);
     Ok(())
 }
 
@@ -351,7 +358,6 @@ pub(crate) fn wake<D: Recover>(device: &D) {
     };
     let result = begin_again(device, &mut still);
     finish(device, &mut state, still, result);
-    if state.phase == Phase::Working {
-        device.look();
-    }
+    // Nobody attended to what was wanted meanwhile.
+    see_to(device, &mut state);
 }

@@ -58,7 +58,7 @@ pub(super) fn run(machine: &Machine, _module: &Module) -> Result<()> {
     }
     let observations = devices.iter().map(|name| Observation::of(name));
     let observations: Vec<Observation> = observations.collect::<Result<_>>()?;
-    let slept = sleep_while(&work)?;
+    let slept = sleep_while(&work, &observations)?;
     for (observation, device) in observations.iter().zip(&devices) {
         let counted = observation.sum("sleeps")?;
         ensure!(
@@ -79,14 +79,18 @@ fn prepare() -> Result<()> {
     tell(DELAY, "0")
 }
 
-/// Sleeps again and again until the work is done, and [`FEWEST`] times at least; how often.
-fn sleep_while(work: &[Box<dyn Fn() -> Result<()> + Send + Sync>]) -> Result<u64> {
+/// Sleeps again and again until the work is done, and [`FEWEST`] times at least; how often. Each time
+/// these devices are to be reset.
+fn sleep_while(
+    work: &[Box<dyn Fn() -> Result<()> + Send + Sync>],
+    observations: &[Observation],
+) -> Result<u64> {
     let under_way = AtomicBool::new(true);
     thread::scope(|scope| {
         let sleeper = scope.spawn(|| {
             let mut slept = 0;
             while slept < FEWEST || under_way.load(Ordering::Acquire) {
-                tell(STATE, "freeze")?;
+                sleep(observations)?;
                 slept += 1;
             }
             Ok(slept)
@@ -105,6 +109,22 @@ fn sleep_while(work: &[Box<dyn Fn() -> Result<()> + Send + Sync>]) -> Result<u64
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         results.into_iter().collect::<Result<()>>().and(slept)
     })
+}
+
+/// Sleeps once. A reset that was wished for before comes before or afterwards.
+fn sleep(observations: &[Observation]) -> Result<()> {
+    let before = observations.iter().map(Observation::resets);
+    let before: Vec<u64> = before.collect::<Result<_>>()?;
+    for observation in observations {
+        observation.reset()?;
+    }
+    tell(STATE, "freeze")?;
+    for (observation, before) in observations.iter().zip(before) {
+        while observation.resets()? == before {
+            thread::yield_now();
+        }
+    }
+    Ok(())
 }
 
 /// Packets that are under way may be lost, but not what streams send.
