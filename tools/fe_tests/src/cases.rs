@@ -12,6 +12,7 @@ mod gone;
 mod hotplug;
 mod iperf;
 mod leak;
+mod multicast;
 mod offloads;
 mod recover;
 mod reload;

@@ -9,7 +9,7 @@ use anyhow::{ensure, Context, Result};
 use fe_tests::plan::Machine;
 use fe_tests::wire::{mac, Carrier, Wire};
 
-use super::Skip;
+use super::{multicast, Skip};
 use crate::driver::{self, Observation};
 use fe_tests::network::{exchange, stream, Device, End};
 
@@ -31,6 +31,7 @@ pub(super) const OF_EACH_WIRE: &[(&str, OfWire)] = &[
     ("datagrams", datagrams),
     ("mtu", mtu),
     ("address", address),
+    ("multicast", multicast::run),
     ("up-and-down", up_and_down),
     ("counters", counters),
     ("reset", reset),
