@@ -5,9 +5,9 @@
 /// Text that stands only in a report of something wrong. Where the kernel prints it:
 /// `lib/bug.c`, `kernel/panic.c`, `arch/x86/mm/fault.c`, `arch/x86/kernel/dumpstack.c`,
 /// `kernel/locking/lockdep.c`, `mm/kasan/report.c`, `kernel/rcu/tree_stall.h`,
-/// `kernel/hung_task.c`, `kernel/watchdog.c`, `lib/refcount.c`, `fs/ext4/super.c`. And what is
-/// printed by who looks for something wrong and cannot any more: `kernel/dma/debug.c`,
-/// `lib/debugobjects.c`, `mm/kmemleak.c`.
+/// `kernel/hung_task.c`, `kernel/watchdog.c`, `lib/refcount.c`, `fs/ext4/super.c`,
+/// `init/initramfs.c`. And what is printed by who looks for something wrong and cannot any more:
+/// `kernel/dma/debug.c`, `lib/debugobjects.c`, `mm/kmemleak.c`.
 const SIGNS: &[&str] = &[
     "WARNING:",
     "BUG:",
@@ -45,6 +45,7 @@ const SIGNS: &[&str] = &[
     "Buffer I/O error",
     "JBD2: Error",
     "SUPERBLOCK corrupted",
+    "Initramfs unpacking failed",
     "DMA-API: debugging out of memory",
     "dma-debug disabled",
     "ODEBUG disabled",

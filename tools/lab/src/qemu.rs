@@ -65,6 +65,10 @@ impl Hardware {
     };
 }
 
+/// Memory of an L1, also for those whose memory QEMU has from a file. A kernel with sanitizers takes a
+/// half of it for itself and the images.
+pub(crate) const MEMORY: &str = "1536M";
+
 /// One L1.
 pub(crate) struct Machine<'a> {
     pub(crate) qemu: &'a Program,
@@ -111,7 +115,7 @@ impl Machine<'_> {
             .args(self.processor())
             .args([
                 "-m",
-                "1024",
+                MEMORY,
                 "-no-reboot",
                 "-nic",
                 "none",

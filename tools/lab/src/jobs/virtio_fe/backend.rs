@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use fe_tests::plan::{Bus, Disk, Machine};
 
 use crate::images::installed;
-use crate::qemu::escaped;
+use crate::qemu::{escaped, MEMORY};
 
 const DAEMON: &str = "qemu-storage-daemon";
 
@@ -83,7 +83,7 @@ pub(super) fn arguments(disk: &Disk, directory: &Path) -> Vec<String> {
     let path = escaped(&socket(disk, directory));
     [
         "-object",
-        "memory-backend-memfd,id=memory,size=1G,share=on",
+        &format!("memory-backend-memfd,id=memory,size={MEMORY},share=on"),
         "-machine",
         "memory-backend=memory",
         "-chardev",

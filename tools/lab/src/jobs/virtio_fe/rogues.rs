@@ -9,11 +9,11 @@ use anyhow::Result;
 use fe_tests::plan::rogues::{slot, Lie, Rogue};
 
 use crate::jobs::Lab;
+use crate::qemu::MEMORY;
 use crate::vfio_user::Server;
 
 /// QEMU's machine, whose memory other processes can map.
 pub(super) const MACHINE: &str = "q35,kernel-irqchip=off,memory-backend=ram";
-const MEMORY: &str = "memory-backend-memfd,id=ram,size=1G,share=on";
 
 /// Starts the processes of these devices, with this image for disks.
 pub(super) fn start(
@@ -52,7 +52,8 @@ pub(super) fn arguments(rogues: &[Rogue], directory: &Path) -> Vec<String> {
     if rogues.is_empty() {
         return vec![];
     }
-    let mut arguments = vec!["-object".to_owned(), MEMORY.to_owned()];
+    let memory = format!("memory-backend-memfd,id=ram,size={MEMORY},share=on");
+    let mut arguments = vec!["-object".to_owned(), memory];
     for (number, rogue) in rogues.iter().enumerate() {
         let path = directory.join(socket(rogue));
         let path = path.display().to_string();
