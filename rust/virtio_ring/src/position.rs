@@ -27,6 +27,12 @@ impl Position {
         available: AVAIL,
     };
 
+    /// Where no descriptor can have been used: flags of one cannot be what [`Self::used`] says.
+    pub(crate) const NOWHERE: Self = Self {
+        offset: 0,
+        available: 1,
+    };
+
     /// The one in a ring of this size that `off_wrap` names.
     pub(crate) fn in_ring(off_wrap: u16, size: u16) -> Option<Self> {
         let offset = off_wrap & !WRAP;
@@ -47,10 +53,8 @@ impl Position {
 
     #[inline(always)]
     const fn wrap(self) -> u16 {
-        match self.available {
-            AVAIL => WRAP,
-            _ => 0,
-        }
+        const { assert!(WRAP == USED) };
+        !self.available & WRAP
     }
 
     /// The flags of a descriptor that the driver makes available here.
@@ -68,10 +72,12 @@ impl Position {
     /// The flags of a descriptor that the device has used here.
     #[inline(always)]
     pub(crate) const fn used(self) -> u16 {
-        match self.available {
-            AVAIL => AVAIL | USED,
-            _ => 0,
-        }
+        self.available ^ USED
+    }
+
+    /// The flags of a descriptor that is neither available nor used here.
+    pub(crate) const fn unused(self) -> u16 {
+        self.available ^ AVAIL
     }
 
     /// Whether a descriptor here that has these flags has been used.
@@ -80,30 +86,28 @@ impl Position {
         flags & (AVAIL | USED) == self.used()
     }
 
-    /// The one after it.
-    #[inline(always)]
-    pub(crate) fn next(self, size: u16) -> Self {
-        self.advance(1, size)
-    }
-
     /// The one `count` descriptors further, at most the size of the ring.
     #[inline(always)]
-    pub(crate) fn advance(self, count: u16, size: u16) -> Self {
+    pub(crate) fn after(mut self, count: u16, size: u16) -> Self {
+        self.advance(count, size);
+        self
+    }
+
+    /// Goes `count` descriptors further, at most the size of the ring.
+    #[inline(always)]
+    pub(crate) fn advance(&mut self, count: u16, size: u16) {
         // Without an overflow: both are at most 2^15.
-        let offset = self.offset.wrapping_add(count);
-        match offset < size {
-            true => Self { offset, ..self },
-            false => self.wrapped(offset.wrapping_sub(size)),
+        self.offset = self.offset.wrapping_add(count);
+        if self.offset >= size {
+            self.wrap_around(size);
         }
     }
 
-    /// In the next round. It is rare; a branch costs less than to have both ready.
+    /// It is rare; a branch costs less than to have both rounds ready.
     #[cold]
-    const fn wrapped(self, offset: u16) -> Self {
-        Self {
-            offset,
-            available: self.available ^ (AVAIL | USED),
-        }
+    fn wrap_around(&mut self, size: u16) {
+        self.offset = self.offset.wrapping_sub(size);
+        self.available ^= AVAIL | USED;
     }
 
     /// Whether the last `count` descriptors before it are past the event that `off_wrap` names.

@@ -33,37 +33,45 @@ impl Parts<'_> {
         self.readable.len().wrapping_add(self.writable.len())
     }
 
+    /// How many there are, if at least one and at most `room`.
+    #[inline(always)]
+    pub(crate) fn count_within(&self, room: u16) -> Option<u16> {
+        let count = self.count();
+        (count.wrapping_sub(1) < room.into()).then_some(count as u16)
+    }
+
     /// Bytes of all.
     pub(crate) fn bytes(&self) -> u64 {
         let all = self.readable.iter().chain(self.writable);
         all.map(|segment| u64::from(segment.length)).sum()
     }
 
-    /// The first one with the flags of its descriptor, and the rest.
+    /// Calls `put` with each of them and the flags of its descriptor. Bytes that the device reads,
+    /// and bytes that it writes.
     #[inline(always)]
-    pub(crate) fn split_first(&self) -> Option<(&Segment, u16, Self)> {
-        let Self { readable, writable } = *self;
-        let (first, write, rest) = match (readable, writable) {
-            ([first, readable @ ..], _) => (first, 0, Self { readable, writable }),
-            ([], [first, writable @ ..]) => (first, WRITE, Self { readable, writable }),
-            ([], []) => return None,
-        };
-        Some((first, write | next_flag(rest.count()), rest))
-    }
-
-    /// Calls `put` with each of them and the flags of its descriptor.
-    #[inline(always)]
-    pub(crate) fn describe(&self, mut put: impl FnMut(&Segment, u16)) {
+    pub(crate) fn describe(&self, mut put: impl FnMut(&Segment, u16)) -> [u64; 2] {
         let mut more = self.count();
-        let mut put_all = |segments: &[Segment], write: u16| {
-            for segment in segments {
-                more = more.wrapping_sub(1);
-                put(segment, write | next_flag(more));
-            }
-        };
-        put_all(self.readable, 0);
-        put_all(self.writable, WRITE);
+        let readable = put_all(self.readable, 0, &mut more, &mut put);
+        [readable, put_all(self.writable, WRITE, &mut more, &mut put)]
     }
+}
+
+/// Calls `put` with segments that belong together, and the flags of their descriptors. `more` are
+/// to be put from here on. Their bytes.
+#[inline(always)]
+fn put_all(
+    segments: &[Segment],
+    write: u16,
+    more: &mut usize,
+    put: &mut impl FnMut(&Segment, u16),
+) -> u64 {
+    let mut bytes = 0u64;
+    for segment in segments {
+        *more = more.wrapping_sub(1);
+        bytes = bytes.wrapping_add(segment.length.into());
+        put(segment, write | next_flag(*more));
+    }
+    bytes
 }
 
 /// The flag of a descriptor that `more` follow.
@@ -79,32 +87,21 @@ const fn next_flag(more: usize) -> u16 {
 /// How much a buffer is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
-    /// Segments.
+    /// Descriptors.
     pub(crate) count: u16,
     /// Bytes that the device may write.
     pub(crate) writable: u32,
 }
 
 impl Extent {
-    /// That of a buffer with one segment or more, up to `room`, and a length of 32 bits.
+    /// That of a buffer with so many descriptors in the ring and so many bytes, if those have a
+    /// length of 32 bits.
     #[inline(always)]
-    pub(crate) fn within(room: u16, parts: &Parts<'_>) -> Option<Self> {
-        let count = parts.count();
-        if count.wrapping_sub(1) >= room.into() {
-            return None;
-        }
-        let bytes_writable = add_lengths(0, parts.writable)?;
-        add_lengths(bytes_writable, parts.readable)?;
-        Some(Self {
-            count: count as u16,
-            writable: bytes_writable,
+    pub(crate) fn new(count: u16, [readable, writable]: [u64; 2]) -> Option<Self> {
+        let is_one = readable.wrapping_add(writable) <= u32::MAX.into();
+        is_one.then_some(Self {
+            count,
+            writable: writable as u32,
         })
     }
-}
-
-/// `bytes` and those of all segments, if they fit. A loop that may end early stays a small one.
-#[inline(always)]
-fn add_lengths(bytes: u32, segments: &[Segment]) -> Option<u32> {
-    let mut lengths = segments.iter().map(|segment| segment.length);
-    lengths.try_fold(bytes, u32::checked_add)
 }

@@ -252,3 +252,28 @@ fn a_buffer_that_the_device_does_not_see_cannot_be_used() {
     areas.descriptors.store64(8, 1 << 32 | 0x8080 << 48);
     assert_eq!(ring.pop(), Err(Broken::Id(1)));
 }
+
+#[test]
+fn nothing_remains_of_a_buffer_with_too_many_bytes() {
+    let too_much = [segment(0, u32::MAX), segment(0, 1), segment(0, 1)];
+    let refused = Refused::Bytes(u64::from(u32::MAX) + 2);
+    let (mut split, _) = ring(Features::VERSION_1);
+    assert_eq!(split.add(&too_much, &[], ()), Err((refused, ())));
+    assert_eq!((split.publish(), split.free()), (None, SIZE));
+    let (mut packed, areas) = ring(Features::RING_PACKED);
+    for used in [1 << 7 | 1 << 15, 0] {
+        assert_eq!(packed.add(&too_much, &[], ()), Err((refused, ())));
+        assert_eq!((packed.publish(), packed.free()), (None, SIZE));
+        for at in [14, 30, 46] {
+            let flags = areas.descriptors.load16(at) & (1 << 7 | 1 << 15);
+            assert!(flags != used && (flags == 0 || flags == 0x8080));
+        }
+        packed
+            .add(&[segment(0, 1); SIZE as usize], &[], ())
+            .unwrap();
+        assert!(packed.publish().is_some());
+        areas.descriptors.store32(8, 0);
+        areas.descriptors.store16(14, used);
+        assert!(packed.pop().unwrap().is_some());
+    }
+}

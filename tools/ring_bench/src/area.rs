@@ -87,6 +87,18 @@ impl Memory for Area {
         AtomicU64 u64: load64_acquire Acquire, store64_release Release;
     }
 
+    /// Both are there if the second one is: one check, as the kernel's own memory has.
+    #[inline(always)]
+    fn store64_pair(&self, at: usize, [low, high]: [u64; 2]) {
+        assert!(at % 16 == 0);
+        let second = self.place::<u64>(at | 8);
+        for (place, value) in [(second.wrapping_sub(1), low), (second, high)] {
+            // SAFETY: It is aligned and, as lengths are multiples of 8, inside.
+            let word = unsafe { AtomicU64::from_ptr(place) };
+            word.store(value.to_le(), Ordering::Relaxed);
+        }
+    }
+
     /// As gcc compiles `__sync_synchronize()` and the kernel defines `smp_mb()`; `fence` would be
     /// an `mfence`, which is several times as slow.
     #[inline(always)]

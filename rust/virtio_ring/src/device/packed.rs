@@ -109,7 +109,7 @@ impl<M: Memory> Packed<M> {
         ring.next_avail = position.ok_or(BadRing::Progress(progress.to_word()))?;
         // A buffer that is not there any more was used; perhaps there is another one by now.
         if ring.available().is_none() {
-            ring.next_avail = ring.next_avail.advance(step, size);
+            ring.next_avail.advance(step, size);
         }
         ring.next_used = ring.next_avail;
         Ok(ring)
@@ -151,7 +151,7 @@ impl<M: Memory> Packed<M> {
         };
         match self.chain(word, tables, segments) {
             Ok(chain) => {
-                self.next_avail = self.next_avail.advance(chain.count, self.settings.size);
+                self.next_avail.advance(chain.count, self.settings.size);
                 Ok(Some(chain))
             }
             Err(broken) => {
@@ -194,7 +194,7 @@ impl<M: Memory> Packed<M> {
             if descriptor.flags & NEXT == 0 {
                 return walk.chain(id, count);
             }
-            position = position.next(self.settings.size);
+            position.advance(1, self.settings.size);
             word = memory.load64(second_word(position));
         }
         Err(Broken::Long(self.settings.size.into()))
@@ -217,7 +217,7 @@ impl<M: Memory> Packed<M> {
             length,
             is_full: self.settings.features.has(Features::IN_ORDER) && length == chain.room,
         });
-        self.next_used = self.next_used.advance(chain.count, self.settings.size);
+        self.next_used.advance(chain.count, self.settings.size);
         self.completed = self.completed.wrapping_add(chain.count);
     }
 

@@ -56,11 +56,19 @@ pub struct Packed<M, S> {
     state: State,
 }
 
-/// The second word of a descriptor, which makes it available, and where it goes.
+/// The second word of the descriptor at an offset, which makes it available.
 #[derive(Clone, Copy, Debug)]
 struct SecondWord {
-    at: usize,
+    offset: u16,
     word: u64,
+}
+
+impl SecondWord {
+    /// Where it goes.
+    #[inline(always)]
+    fn at(self) -> usize {
+        DESCRIPTOR.wrapping_mul(self.offset.into()).wrapping_add(8)
+    }
 }
 
 /// A buffer whose descriptors have been written, but for the second word of the first one.
@@ -83,8 +91,8 @@ struct State {
     next_avail: Position,
     /// Where the next buffer comes back.
     next_used: Position,
-    /// Of the first descriptor that the device does not see yet.
-    held_back: Option<SecondWord>,
+    /// Of the first descriptor that the device does not see yet, if any was added.
+    held_back: SecondWord,
     /// Descriptors added since the last publication.
     added: u16,
     /// In order: the buffer that is used next.
@@ -103,7 +111,7 @@ impl State {
             next_free: 0,
             next_avail: Position::START,
             next_used: Position::START,
-            held_back: None,
+            held_back: SecondWord { offset: 0, word: 0 },
             added: 0,
             oldest: 0,
             batch: None,
@@ -154,20 +162,52 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
     /// Writes the descriptors of a buffer.
     #[inline(always)]
     pub(super) fn write(&self, parts: &Parts<'_>) -> Result<Written, Refused> {
-        let extent = Extent::within(self.state.free, parts);
-        let (Some(extent), Some((first, flags, rest))) = (extent, parts.split_first()) else {
+        let Some(count) = parts.count_within(self.state.free) else {
             return Err(self.why_refused(*parts, false));
         };
-        let mut position = self.state.next_avail;
-        rest.describe(|segment, flags| {
-            position = position.next(self.size);
-            self.put(position, segment, flags);
+        let (id, size) = (self.state.next_free, self.size);
+        // What makes a descriptor available is not 0.
+        let (mut end, mut first) = (self.state.next_avail, 0);
+        let lengths = parts.describe(|segment, flags| {
+            let [address, word] = words(segment, id, flags | end.available());
+            let at = DESCRIPTOR.wrapping_mul(end.offset().into());
+            if first == 0 {
+                self.areas.descriptors.store64(at, address);
+                first = word;
+            } else {
+                self.areas.descriptors.store64_pair(at, [address, word]);
+            }
+            end.advance(1, size);
         });
+        let Some(extent) = Extent::new(count, lengths) else {
+            self.withdraw(count);
+            return Err(self.why_refused(*parts, false));
+        };
         Ok(Written {
             extent,
-            end: position.next(self.size),
-            first: self.put_first(first, flags),
+            end,
+            first: self.second_word(first),
         })
+    }
+
+    /// Makes descriptors that have been written for the next buffer unavailable again. The first
+    /// one is.
+    #[cold]
+    fn withdraw(&self, count: u16) {
+        let mut position = self.state.next_avail;
+        for _ in 1..count {
+            position.advance(1, self.size);
+            let at = DESCRIPTOR.wrapping_mul(position.offset().into());
+            let word = u64::from(position.unused()) << 48;
+            self.areas.descriptors.store64(at.wrapping_add(8), word);
+        }
+    }
+
+    /// Of the first descriptor of the next buffer.
+    #[inline(always)]
+    fn second_word(&self, word: u64) -> SecondWord {
+        let offset = self.state.next_avail.offset();
+        SecondWord { offset, word }
     }
 
     /// Writes the table of a buffer, and the descriptor of the table.
@@ -183,32 +223,16 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
         let Some((extent, entries)) = table::write(table, room, parts, entry)? else {
             return Err(self.why_refused(*parts, true));
         };
-        Ok(Written {
-            extent,
-            end: self.state.next_avail.next(self.size),
-            first: self.put_first(&entries, INDIRECT),
-        })
-    }
-
-    /// Writes a descriptor of the buffer with the next free id.
-    #[inline(always)]
-    fn put(&self, position: Position, segment: &Segment, flags: u16) {
-        let words = words(segment, self.state.next_free, flags | position.available());
-        let at = DESCRIPTOR.wrapping_mul(position.offset().into());
-        self.areas.descriptors.store64_pair(at, words);
-    }
-
-    /// Writes the first word of the first descriptor.
-    #[inline(always)]
-    fn put_first(&self, segment: &Segment, flags: u16) -> SecondWord {
         let position = self.state.next_avail;
-        let [address, word] = words(segment, self.state.next_free, flags | position.available());
+        let flags = INDIRECT | position.available();
+        let [address, word] = words(&entries, self.state.next_free, flags);
         let at = DESCRIPTOR.wrapping_mul(position.offset().into());
         self.areas.descriptors.store64(at, address);
-        SecondWord {
-            at: at.wrapping_add(8),
-            word,
-        }
+        Ok(Written {
+            extent,
+            end: position.after(1, self.size),
+            first: self.second_word(word),
+        })
     }
 
     /// Puts a buffer into the ring, with the next free id.
@@ -223,13 +247,14 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
         slot.count = extent.count;
         state.next_free = slot.next;
         state.free = state.free.wrapping_sub(extent.count);
-        state.added = state.added.wrapping_add(extent.count);
         state.next_avail = end;
+        let before = state.added;
+        state.added = before.wrapping_add(extent.count);
         // The device looks at descriptors in turn, so it suffices to hold back the first one of
         // all that are new.
-        match state.held_back {
-            None => state.held_back = Some(first),
-            Some(_) => self.areas.descriptors.store64(first.at, first.word),
+        match before {
+            0 => state.held_back = first,
+            _ => self.areas.descriptors.store64(first.at(), first.word),
         }
     }
 
@@ -243,15 +268,18 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
     #[inline]
     pub(super) fn publish(&mut self) -> Option<Notification> {
         let state = &mut self.state;
-        let SecondWord { at, word } = state.held_back.take()?;
         let added = core::mem::take(&mut state.added);
+        if added == 0 {
+            return None;
+        }
         state.publications = state.publications.wrapping_add(1);
         let Areas {
             descriptors,
             device,
             ..
         } = &self.areas;
-        descriptors.store64_release(at, word);
+        let SecondWord { word, .. } = state.held_back;
+        descriptors.store64_release(state.held_back.at(), word);
         // The device either sees the descriptor, or has asked for a notification before: 2.8.21.3.
         descriptors.full_barrier();
         let is_wanted = event::is_due(device, state.next_avail, added, self.size);
@@ -288,9 +316,6 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
     /// The id and the length in the next used descriptor, if it has been used.
     #[inline(always)]
     fn look(&self) -> Option<(u16, u32)> {
-        if self.state.broken.is_some() {
-            return None;
-        }
         let position = self.state.next_used;
         let at = DESCRIPTOR.wrapping_mul(position.offset().into());
         let word = self.areas.descriptors.load64_acquire(at.wrapping_add(8));
@@ -317,29 +342,44 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
 
     /// In order, one descriptor stands for all buffers up to its own: section 2.8.8.
     #[inline(always)]
-    fn begin_batch(&mut self, (id, length): (u16, u32)) -> Option<Used<T>> {
-        match self.slots.get(usize::from(id)) {
-            Some(slot) if slot.is_out(self.state.publications) => self.pop_in_order((id, length)),
+    fn begin_batch(&mut self, (last, written): (u16, u32)) -> Option<Used<T>> {
+        if last == self.state.oldest {
+            return self.pop_oldest(Some(written));
+        }
+        match self.slots.get(usize::from(last)) {
+            Some(slot) if slot.is_out(self.state.publications) => {
+                self.state.batch = Some((last, written));
+                self.pop_oldest(None)
+            }
             _ => {
-                self.break_off(Broken::Id(id.into()));
+                self.break_off(Broken::Id(last.into()));
                 None
             }
         }
     }
 
+    /// The next of a batch.
     #[inline(always)]
     fn pop_in_order(&mut self, (last, written): (u16, u32)) -> Option<Used<T>> {
+        let is_last = last == self.state.oldest;
+        if is_last {
+            self.state.batch = None;
+        }
+        self.pop_oldest(is_last.then_some(written))
+    }
+
+    /// Of a buffer for which there is no length, all was written.
+    #[inline(always)]
+    fn pop_oldest(&mut self, written: Option<u32>) -> Option<Used<T>> {
         let id = self.state.oldest;
         let slot = &mut self.slots[usize::from(id)];
-        let is_last = id == last;
-        let length = if is_last { written } else { slot.writable };
+        let length = written.unwrap_or(slot.writable);
         let Some(token) = slot.redeem(length, self.state.publications) else {
             self.catch(id, length);
             return None;
         };
         // In order, ids are given in turn.
         self.state.oldest = slot.next;
-        self.state.batch = (!is_last).then_some((last, written));
         let count = slot.count;
         self.retire(count);
         Some(Used { token, length })
@@ -349,7 +389,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
     #[inline(always)]
     fn retire(&mut self, count: u16) {
         self.state.free = self.state.free.wrapping_add(count);
-        self.state.next_used = self.state.next_used.advance(count, self.size);
+        self.state.next_used.advance(count, self.size);
     }
 
     /// The device has lied about this buffer.
@@ -364,7 +404,8 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
     fn break_off(&mut self, broken: Broken) {
         self.state.broken = Some(broken);
         self.state.free = 0;
-        self.state.held_back = None;
+        self.state.next_used = Position::NOWHERE;
+        self.state.added = 0;
         self.state.batch = None;
     }
 
@@ -377,7 +418,7 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Packed<M, S> {
     pub(super) fn enable_interrupts(&mut self, after: u16) -> bool {
         let wanted = match self.has_event_idx {
             // No later than that, as a buffer has a descriptor or more.
-            true => Wanted::At(self.state.next_used.advance(after, self.size)),
+            true => Wanted::At(self.state.next_used.after(after, self.size)),
             false => Wanted::Everything,
         };
         event::ask(&self.areas.driver, wanted);

@@ -154,15 +154,20 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
     /// Writes the descriptors of a buffer.
     #[inline(always)]
     pub(super) fn write(&self, parts: &Parts<'_>) -> Result<Written, Refused> {
-        let Some(extent) = Extent::within(self.state.free, parts) else {
+        let Some(count) = parts.count_within(self.state.free) else {
             return Err(self.why_refused(*parts, false));
         };
+        let slots: &[Slot<T>] = &self.slots;
         let (mut last, mut next) = (0, self.state.next_free);
-        parts.describe(|segment, flags| {
+        let lengths = parts.describe(|segment, flags| {
             last = next;
-            next = self.slots[usize::from(last)].next;
+            next = slots[usize::from(last)].next;
             self.put(last, segment, flags, next);
         });
+        // Nobody reads descriptors that no available buffer leads to.
+        let Some(extent) = Extent::new(count, lengths) else {
+            return Err(self.why_refused(*parts, false));
+        };
         Ok(Written { extent, last, next })
     }
 
@@ -265,9 +270,6 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
     #[inline]
     fn look(&mut self) -> bool {
         let state = &mut self.state;
-        if state.broken.is_some() {
-            return false;
-        }
         let (published, before) = (state.published, state.popped);
         let claimed = self.areas.device.load16_acquire(INDEX);
         if claimed.wrapping_sub(before) > published.wrapping_sub(before) {
@@ -350,13 +352,16 @@ impl<T, M: Memory, S: DerefMut<Target = [Slot<T>]>> Split<M, S> {
         self.break_off(Slot::lie(slot, id, claimed, self.state.publications));
     }
 
-    /// From now on nothing fits in, is left to publish, or comes out.
+    /// From now on nothing fits in, is left to publish, or comes out, as the device has nothing
+    /// any more that it could have used. The first lie is what counts.
     #[cold]
     fn break_off(&mut self, broken: Broken) {
-        self.state.broken = Some(broken);
-        self.state.free = 0;
-        self.state.published = self.state.added;
-        self.state.seen = self.state.popped;
+        let state = &mut self.state;
+        state.broken.get_or_insert(broken);
+        state.free = 0;
+        state.published = state.added;
+        state.popped = state.added;
+        state.seen = state.added;
     }
 
     #[inline]
