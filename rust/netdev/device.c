@@ -240,7 +240,7 @@ static void apply(struct net_device *dev, const struct shunt_netdev_settings *se
 		dev->features |= NETIF_F_RXCSUM;
 	dev->vlan_features = dev->features;
 	dev->priv_flags |= IFF_LIVE_ADDR_CHANGE;
-	/* A packet's header may be written before its data, so that it is sent once at a time. */
+	/* A packet's header is written before its data, so that it is sent once at a time. */
 	dev->priv_flags &= ~IFF_TX_SKB_SHARING;
 	if (settings->offloads & SHUNT_UNICAST_FILTER)
 		dev->priv_flags |= IFF_UNICAST_FLT;
