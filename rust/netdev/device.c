@@ -338,20 +338,10 @@ bool shunt_napi_done(struct shunt_netdev *device, u32 pair, int work)
 	return napi_complete_done(&device->pair[pair].napi, work);
 }
 
-/*
- * From NAPI. False if somebody transmits, who will look after the queue; but while it is
- * stopped nobody does.
- */
-bool shunt_tx_lock(struct shunt_netdev *device, u32 pair)
+/* From NAPI. Whoever transmits may not see what there was an interrupt for, so it is waited for. */
+void shunt_tx_lock(struct shunt_netdev *device, u32 pair)
 {
-	struct netdev_queue *queue = netdev_get_tx_queue(device->dev, pair);
-
-	if (__netif_tx_trylock(queue))
-		return true;
-	if (!netif_tx_queue_stopped(queue))
-		return false;
-	__netif_tx_lock(queue, smp_processor_id());
-	return true;
+	__netif_tx_lock(netdev_get_tx_queue(device->dev, pair), smp_processor_id());
 }
 
 void shunt_tx_unlock(struct shunt_netdev *device, u32 pair)

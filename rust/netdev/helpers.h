@@ -105,7 +105,7 @@ bool shunt_napi_claim(struct shunt_netdev *device, u32 pair);
 void shunt_napi_schedule(struct shunt_netdev *device, u32 pair);
 bool shunt_napi_done(struct shunt_netdev *device, u32 pair, int work);
 
-bool shunt_tx_lock(struct shunt_netdev *device, u32 pair);
+void shunt_tx_lock(struct shunt_netdev *device, u32 pair);
 void shunt_tx_unlock(struct shunt_netdev *device, u32 pair);
 void shunt_tx_stop(struct shunt_netdev *device, u32 pair);
 void shunt_tx_wake(struct shunt_netdev *device, u32 pair);

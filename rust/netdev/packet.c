@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/dma-mapping.h>
 #include <net/page_pool/helpers.h>
+#include <net/sock.h>
 
 #include "device.h"
 #include "helpers.h"
@@ -44,12 +45,14 @@ static int map_head(struct sk_buff *skb, struct device *dev, struct shunt_segmen
 
 /*
  * Make the packet one that can wait for long: the ring is looked at when there is something to
- * send or to receive, and its sender must not wait for that. Describe before its data what the
- * device is to do with it, and map all but its fragments: with @dev, for it; without, the device
- * uses physical addresses.
+ * send or to receive, and its sender must not wait for that. TCP's data do wait, as TCP collects in
+ * the meantime what it sends next (tcp_small_queue_check()): then it is 1, otherwise 0. Describe
+ * before its data what the device is to do with it, and map all but its fragments: with @dev, for
+ * it; without, the device uses physical addresses.
  */
 int shunt_skb_take(struct sk_buff *skb, struct device *dev, struct shunt_segment *head)
 {
+	bool is_awaited = skb->destructor == tcp_wfree;
 	struct virtio_net_hdr_v1 *header;
 	int r = skb_orphan_frags(skb, GFP_ATOMIC);
 
@@ -65,10 +68,12 @@ int shunt_skb_take(struct sk_buff *skb, struct device *dev, struct shunt_segment
 	if (r)
 		return r;
 	skb_tx_timestamp(skb);
-	skb_orphan(skb);
+	if (!is_awaited)
+		skb_orphan(skb);
 	nf_reset_ct(skb);
 	__skb_push(skb, sizeof(*header));
-	return map_head(skb, dev, head);
+	r = map_head(skb, dev, head);
+	return r ? r : is_awaited;
 }
 
 static void unmap_fragments(struct device *dev, const struct shunt_packet_map *map)

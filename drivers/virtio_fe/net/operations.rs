@@ -37,6 +37,7 @@ impl<T: Transport> Network<T> {
         self.device.stop(index);
         if queue.wait_for_room(0)? {
             self.device.wake(index);
+            queue.attend(0)?;
         }
         Ok(())
     }
@@ -48,12 +49,13 @@ impl<T: Transport> Network<T> {
             return Ok(());
         };
         if !self.device.is_stopped(poll.pair()) {
-            return queue.clean(poll.budget());
-        }
-        if queue.wait_for_room(poll.budget())? {
+            queue.clean(poll.budget())?;
+        } else if queue.wait_for_room(poll.budget())? {
             self.device.wake(poll.pair());
+        } else {
+            return Ok(());
         }
-        Ok(())
+        queue.attend(poll.budget())
     }
 }
 
@@ -104,6 +106,8 @@ impl<T: Transport> Operations for Network<T> {
         if is_full {
             counters.tx_stops.add(1);
             result = this.stop_until_room(queue, index);
+        } else if !more {
+            result = result.and_then(|()| queue.attend(0));
         }
         if let Err(broken) = result {
             Arc::from(this).blame(broken);

@@ -6,9 +6,9 @@
 //! device has had since the queue was made: for descriptors of the packet's pieces. So only the
 //! packet itself has to be mapped, and nothing is allocated.
 //!
-//! Nobody waits for a packet to be sent, as its sender has been told that it was. So there are no
-//! interrupts, but when the ring is full: packets are taken back when others are received, or when
-//! others are sent and half of the ring is taken.
+//! Nobody but TCP waits for a packet to be sent, as its sender has been told that it was. So there are
+//! no interrupts, but when the ring is full or has packets of TCP's: others are taken back when packets
+//! are received, or when packets are sent and half of the ring is taken.
 
 use super::counters::Counters;
 use crate::virtqueue::Virtqueue;
@@ -87,6 +87,8 @@ pub(super) struct Transmitter {
     queue: Virtqueue<Sent>,
     /// Packets in the ring.
     packets: u16,
+    /// Somebody waits for one of them, or did so since the ring was empty.
+    is_awaited: bool,
     /// Descriptors that a packet may need.
     needed: u16,
     is_indirect: bool,
@@ -110,6 +112,7 @@ impl Transmitter {
         let mut this = Self {
             queue,
             packets: 0,
+            is_awaited: false,
             needed,
             is_indirect,
             places: Places::new(memory, size)?,
@@ -132,7 +135,8 @@ impl Transmitter {
     /// `EIO`: the device has to be reset. Others: something is missing.
     #[inline(always)]
     pub(super) fn add(&mut self, packet: SkBuff) -> Result {
-        let (packet, head) = packet.take(self.dma.as_deref())?;
+        let (packet, head, is_awaited) = packet.take(self.dma.as_deref())?;
+        self.is_awaited |= is_awaited;
         let added = match packet.has_fragments() {
             true => self.add_pieces(packet, &head),
             false => {
@@ -235,6 +239,32 @@ impl Transmitter {
         }
     }
 
+    /// Has an interrupt come if somebody waits. Not while the queue is stopped, which has one anyway.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::clean`].
+    #[inline(always)]
+    pub(super) fn attend(&mut self, budget: i32) -> Result<(), Broken> {
+        match self.is_awaited {
+            true => self.attend_to_awaited(budget),
+            false => Ok(()),
+        }
+    }
+
+    fn attend_to_awaited(&mut self, budget: i32) -> Result<(), Broken> {
+        while self.packets > 0 {
+            // As above.
+            if !self.queue.ring.enable_interrupts_after(self.packets / 2) {
+                return Ok(());
+            }
+            self.clean(budget)?;
+        }
+        self.is_awaited = false;
+        self.queue.ring.disable_interrupts();
+        Ok(())
+    }
+
     /// Drops what the device has, which has been reset. How many packets.
     pub(super) fn clear(&mut self) -> u64 {
         // What it has used was sent. If it has lied meanwhile, that ends here.
@@ -243,6 +273,7 @@ impl Transmitter {
         let ring = &mut self.queue.ring;
         ring.reset(|sent| drop(places.take_back(sent, dma)));
         ring.disable_interrupts();
+        self.is_awaited = false;
         core::mem::take(&mut self.packets).into()
     }
 

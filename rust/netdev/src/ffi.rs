@@ -160,7 +160,7 @@ extern "C" {
     pub(crate) fn shunt_napi_schedule(device: *mut Netdev, pair: u32);
     pub(crate) fn shunt_napi_done(device: *mut Netdev, pair: u32, work: c_int) -> bool;
 
-    pub(crate) fn shunt_tx_lock(device: *mut Netdev, pair: u32) -> bool;
+    pub(crate) fn shunt_tx_lock(device: *mut Netdev, pair: u32);
     pub(crate) fn shunt_tx_unlock(device: *mut Netdev, pair: u32);
     pub(crate) fn shunt_tx_stop(device: *mut Netdev, pair: u32);
     pub(crate) fn shunt_tx_wake(device: *mut Netdev, pair: u32);

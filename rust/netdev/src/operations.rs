@@ -147,16 +147,15 @@ impl<'a, T: Operations> Poll<'a, T> {
         self.budget
     }
 
-    /// What the driver keeps of the transmit queue. `None` if somebody is at it, who will look
-    /// after it.
+    /// What the driver keeps of the transmit queue. `None` if there is none.
     #[inline]
     pub fn transmit(&self) -> Option<TransmitGuard<'a, T>> {
         let device = self.device;
         let index = self.pair;
         device.pair(index)?;
         // SAFETY: The device has this pair, and NAPI runs, so that there are no softirqs.
-        unsafe { ffi::shunt_tx_lock(device.as_raw(), index) }
-            .then(|| TransmitGuard { device, index })
+        unsafe { ffi::shunt_tx_lock(device.as_raw(), index) };
+        Some(TransmitGuard { device, index })
     }
 }
 

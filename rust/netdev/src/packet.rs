@@ -53,18 +53,19 @@ impl SkBuff {
 
     /// Lets its sender go on, as it may stay with the device for long, and writes before its data
     /// what the device has to do with it. Lets the device read that and all of it but fragments,
-    /// and says where; that needs work only if the device uses DMA addresses. On an error it is
+    /// and says where; that needs work only if the device uses DMA addresses. True: it is TCP's,
+    /// which does wait until it was sent, and it is to be consumed soon after that. On an error it is
     /// dropped.
     ///
     /// # Errors
     ///
     /// No memory, it cannot be mapped, or it is of a kind that there is no header for.
     #[inline(always)]
-    pub fn take(self, dma: Option<&Device>) -> Result<(Taken, Segment)> {
+    pub fn take(self, dma: Option<&Device>) -> Result<(Taken, Segment, bool)> {
         let mut head = Segment::default();
         // SAFETY: By the type invariant.
         match unsafe { ffi::shunt_skb_take(self.as_raw(), raw_device(dma), &mut head) } {
-            0 => Ok((Taken(self), head)),
+            is_awaited @ (0 | 1) => Ok((Taken(self), head, is_awaited != 0)),
             error => Err(Error::from_errno(error)),
         }
     }

@@ -12,6 +12,9 @@ use super::{Counters, VmmReport};
 /// How often a guest pings: four sizes.
 const PINGS: u64 = 4 * 25;
 
+/// Bytes of a packet that needs not be cut: an MTU of 1500, and an Ethernet header.
+const UNCUT: u64 = 1514;
+
 /// Collects what does not hold.
 #[derive(Default)]
 struct Broken(Vec<String>);
@@ -64,7 +67,8 @@ fn check_files(report: &Report, files: u64, broken: &mut Broken) {
     });
 }
 
-/// Everything that was sent came, and came back.
+/// Everything that was sent came, and came back; and most of it was sent in packets that are left to the
+/// device's side to be cut.
 fn check_packets(scenario: &Scenario, report: &Report, broken: &mut Broken) {
     let Some(guest) = &report.packets else {
         broken.0.push("no report of packets".to_owned());
@@ -79,6 +83,10 @@ fn check_packets(scenario: &Scenario, report: &Report, broken: &mut Broken) {
             format!("{what}: {packets} packets of {bytes} bytes")
         });
     }
+    let [packets, bytes] = guest.sent;
+    broken.unless(bytes > packets * UNCUT, || {
+        format!("sent: {bytes} bytes in as many as {packets} packets")
+    });
     let mergeable = Features::from_bits(guest.features).has(MRG_RXBUF);
     let is_offered = !scenario.device.contains(&"--unmerged");
     broken.equal("mergeable buffers", mergeable, is_offered);
@@ -318,20 +326,21 @@ mod tests {
                 pings: PINGS,
                 echoed: 1000,
                 received: [PINGS + 10, 2000],
-                sent: [PINGS + 10, 2000],
+                sent: [PINGS + 10, 200_000],
                 lost: 0,
             });
             report
         };
         assert_eq!(broken_in("net-ioregion-packed", &good()), 0);
         type Break = fn(&mut PacketReport);
-        let breaks: [Break; 7] = [
+        let breaks: [Break; 8] = [
             |packets| packets.driver = "virtio_fe".to_owned(),
             |packets| packets.features = MRG_RXBUF.bits(),
             |packets| packets.features = Features::RING_PACKED.bits(),
             |packets| packets.pings -= 1,
             |packets| packets.received[1] = 1000,
             |packets| packets.sent[0] = PINGS,
+            |packets| packets.sent[1] = UNCUT * packets.sent[0],
             |packets| packets.lost = 1,
         ];
         for (number, broken) in breaks.iter().enumerate() {
