@@ -32,6 +32,12 @@
 /* The guest exits for each EOI, as without us. Of the whole vCPU; for comparison. */
 #define EXITLESS_DELIVERY_ONLY	(1U << 0)
 
+/*
+ * No other CPU need end runs in which the guest keeps interrupts off: for a
+ * host with one CPU, and for guests that are trusted with theirs.
+ */
+#define EXITLESS_UNWATCHED	(1U << 1)
+
 struct exitless_arm {
 	__s32 eventfd;		/* the device's interrupt signals it; irqfd of the VM */
 	__u32 gsi;		/* that the irqfd raises */
@@ -53,6 +59,7 @@ enum exitless_refusal {
 	EXITLESS_CPU_TAKEN = 11,	/* by another vCPU */
 	EXITLESS_NOT_MOVABLE = 12,	/* the interrupt is not remapped */
 	EXITLESS_NO_MEMORY = 13,
+	EXITLESS_NO_WATCHDOG = 14,	/* there is no other CPU for it */
 };
 
 #endif

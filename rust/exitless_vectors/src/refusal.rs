@@ -26,12 +26,14 @@ pub enum Refusal {
     Vector = 9,
     /// Another interrupt has the vector on that CPU, or the interrupt is still on the move.
     VectorTaken = 10,
-    /// Another vCPU runs directly on that CPU.
+    /// Another vCPU runs directly on that CPU, or the CPU watches one that does.
     CpuTaken = 11,
     /// The interrupt cannot be moved at once: it is not remapped.
     NotMovable = 12,
     /// The kernel has no memory for it.
     NoMemory = 13,
+    /// There is no other CPU that could end runs in which the guest keeps interrupts off.
+    NoWatchdog = 14,
 }
 
 impl Refusal {
@@ -65,6 +67,7 @@ impl Refusal {
             Self::CpuTaken => "CPU taken",
             Self::NotMovable => "interrupt not remapped",
             Self::NoMemory => "no memory",
+            Self::NoWatchdog => "no CPU for a watchdog",
         }
     }
 }

@@ -20,6 +20,8 @@ pub const EXITLESS_DISARM: u32 = write_only(2, size_of::<u32>());
 
 /// [`ExitlessArm::flags`]: the guest exits for each EOI; for comparison.
 pub const EXITLESS_DELIVERY_ONLY: u32 = 1 << 0;
+/// [`ExitlessArm::flags`]: even if no other CPU can end runs in which the guest keeps interrupts off.
+pub const EXITLESS_UNWATCHED: u32 = 1 << 1;
 
 const READ: u32 = 2 << 30;
 
@@ -35,7 +37,7 @@ pub struct ExitlessArm {
     pub eventfd: i32,
     /// The GSI that the irqfd raises.
     pub gsi: u32,
-    /// [`EXITLESS_DELIVERY_ONLY`].
+    /// [`EXITLESS_DELIVERY_ONLY`], [`EXITLESS_UNWATCHED`].
     pub flags: u32,
     /// Out: why it was refused, if the call fails with `EOPNOTSUPP`.
     pub refusal: u32,
