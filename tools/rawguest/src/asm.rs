@@ -231,6 +231,54 @@ impl Asm {
         })
     }
 
+    /// `push reg`. Long mode.
+    pub fn push(&mut self, reg: Reg) -> &mut Self {
+        self.byte(0x50 | reg as u8)
+    }
+
+    /// `pop reg`. Long mode.
+    pub fn pop(&mut self, reg: Reg) -> &mut Self {
+        self.byte(0x58 | reg as u8)
+    }
+
+    /// `wrmsr`: writes a value of 32 bits, by way of Ax, Cx and Dx.
+    pub fn write_msr(&mut self, msr: u32, value: u32) -> &mut Self {
+        self.mov(Reg::Cx, msr.into())
+            .mov(Reg::Ax, value.into())
+            .zero(Reg::Dx)
+            .emit(&[0x0f, 0x30])
+    }
+
+    /// `sti`: interrupts are on from the next but one instruction on.
+    pub fn interrupts_on(&mut self) -> &mut Self {
+        self.byte(0xfb)
+    }
+
+    /// `cli`: interrupts are off.
+    pub fn interrupts_off(&mut self) -> &mut Self {
+        self.byte(0xfa)
+    }
+
+    /// `int vector`.
+    pub fn software_interrupt(&mut self, vector: u8) -> &mut Self {
+        self.emit(&[0xcd, vector])
+    }
+
+    /// `sidt [to]`: the limit of the IDT, 2 bytes, and its address, 8 bytes. Long mode.
+    pub fn store_idt(&mut self, to: Mem) -> &mut Self {
+        self.emit(&[0x0f, 0x01]).operand(1, to)
+    }
+
+    /// `lidt [from]`: loads what [`Asm::store_idt`] stores.
+    pub fn load_idt(&mut self, from: Mem) -> &mut Self {
+        self.emit(&[0x0f, 0x01]).operand(3, from)
+    }
+
+    /// `iretq`: the end of an interrupt handler. Long mode.
+    pub fn iret(&mut self) -> &mut Self {
+        self.emit(&[REX_W, 0xcf])
+    }
+
     /// The end: `hlt`. Without an in-kernel interrupt controller that is [`crate::Exit::Halt`].
     pub fn halt(&mut self) -> &mut Self {
         self.byte(0xf4)
@@ -367,6 +415,33 @@ mod tests {
             &[0x66, 0xef],
             &[0xf3, 0x66, 0x6d],
             &[0xf4],
+        ]
+        .concat();
+        assert_eq!(asm.bytes(), want);
+    }
+
+    #[test]
+    fn interrupt_encodings() {
+        let mut asm = Asm::long();
+        asm.interrupts_on()
+            .interrupts_off()
+            .push(Reg::Dx)
+            .write_msr(0x80b, 1)
+            .pop(Reg::Dx)
+            .software_interrupt(0x80)
+            .store_idt(Mem::Ram(0xc000))
+            .load_idt(Mem::At(Reg::Bx))
+            .iret();
+        let want = [
+            &[0xfb, 0xfa, 0x52][..],
+            &[0x48, 0xb9, 0x0b, 0x08, 0, 0, 0, 0, 0, 0],
+            &[0x48, 0xb8, 1, 0, 0, 0, 0, 0, 0, 0],
+            &[0x48, 0x31, 0xd2],
+            &[0x0f, 0x30],
+            &[0x5a, 0xcd, 0x80],
+            &[0x0f, 0x01, 0x0c, 0x25, 0x00, 0xc0, 0, 0],
+            &[0x0f, 0x01, 0x1b],
+            &[0x48, 0xcf],
         ]
         .concat();
         assert_eq!(asm.bytes(), want);

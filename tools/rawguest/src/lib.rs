@@ -33,8 +33,9 @@
 //! ```
 //!
 //! Everything not in RAM is MMIO or a port: it goes to whatever the caller has put on the VM's
-//! buses through [`Machine::fd`], else it comes back as an exit. There are no interrupt or
-//! exception handlers: a fault ends the guest with [`Exit::Shutdown`].
+//! buses through [`Machine::fd`], else it comes back as an exit. There are no exception handlers: a
+//! fault ends the guest with [`Exit::Shutdown`]. [`Machine::add_handler`] adds handlers of
+//! interrupts.
 //!
 //! A vCPU that blocks in `KVM_RUN` is brought back by a [`Kicker`] or a [`Storm`] of signals;
 //! [`Exit::Interrupted`] then.

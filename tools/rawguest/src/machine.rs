@@ -6,16 +6,26 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kvm_bindings::{
-    kvm_irqchip, kvm_mp_state, kvm_userspace_memory_region, KVM_IRQCHIP_PIC_MASTER,
-    KVM_MAX_CPUID_ENTRIES, KVM_MEM_READONLY, KVM_MP_STATE_RUNNABLE,
+    kvm_enable_cap, kvm_irqchip, kvm_mp_state, kvm_userspace_memory_region, KVM_CAP_SPLIT_IRQCHIP,
+    KVM_IRQCHIP_PIC_MASTER, KVM_MAX_CPUID_ENTRIES, KVM_MEM_READONLY, KVM_MP_STATE_RUNNABLE,
 };
 use kvm_ioctls::{Kvm, VmFd};
 
-use crate::ram::{self, CODE, CODE_SIZE, MAX_VCPUS, RAM_SLOT};
+use crate::ram::{self, CODE, CODE_SIZE, HANDLERS, HANDLER_SIZE, MAX_VCPUS, RAM_SLOT};
 use crate::{registers, Asm, Error, Memory, Result, Vcpu};
 
 /// What memory slots have shown. It stays mapped as long as a guest can run.
 pub(crate) type Shown = Arc<Mutex<Vec<Arc<Memory>>>>;
+
+/// Which interrupt controllers the kernel has for a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Irqchip {
+    None,
+    /// All of them.
+    Full,
+    /// Local APICs, in x2APIC mode.
+    LocalX2apics,
+}
 
 /// A VM: RAM at address 0, and the vCPUs that have been added.
 ///
@@ -27,8 +37,9 @@ pub struct Machine {
     fd: Arc<VmFd>,
     ram: Arc<Memory>,
     shown: Shown,
-    irqchip: bool,
+    irqchip: Irqchip,
     vcpus: Cell<usize>,
+    handlers: Cell<usize>,
 }
 
 impl Machine {
@@ -38,7 +49,7 @@ impl Machine {
     ///
     /// [`Error::Call`] when KVM is missing or refuses.
     pub fn new() -> Result<Self> {
-        Self::build(false)
+        Self::build(Irqchip::None)
     }
 
     /// A VM with interrupt controllers in the kernel, as `KVM_IRQFD` needs them: `hlt` waits in
@@ -48,15 +59,33 @@ impl Machine {
     ///
     /// [`Error::Call`] when KVM is missing or refuses.
     pub fn with_irqchip() -> Result<Self> {
-        Self::build(true)
+        Self::build(Irqchip::Full)
     }
 
-    fn build(irqchip: bool) -> Result<Self> {
+    /// A VM with local APICs in the kernel, in x2APIC mode, and no other interrupt controller:
+    /// messages (`KVM_IRQ_ROUTING_MSI`) reach them. `hlt` waits in KVM, as above.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] when KVM is missing or refuses.
+    pub fn with_local_apics() -> Result<Self> {
+        Self::build(Irqchip::LocalX2apics)
+    }
+
+    fn build(irqchip: Irqchip) -> Result<Self> {
         let kvm = Kvm::new().map_err(Error::kvm("open /dev/kvm"))?;
         let fd = kvm.create_vm().map_err(Error::kvm("KVM_CREATE_VM"))?;
-        if irqchip {
-            fd.create_irq_chip()
-                .map_err(Error::kvm("KVM_CREATE_IRQCHIP"))?;
+        match irqchip {
+            Irqchip::None => {}
+            Irqchip::Full => fd
+                .create_irq_chip()
+                .map_err(Error::kvm("KVM_CREATE_IRQCHIP"))?,
+            Irqchip::LocalX2apics => fd
+                .enable_cap(&kvm_enable_cap {
+                    cap: KVM_CAP_SPLIT_IRQCHIP,
+                    ..Default::default()
+                })
+                .map_err(Error::kvm("KVM_CAP_SPLIT_IRQCHIP"))?,
         }
         let ram = Arc::new(ram::build()?);
         let machine = Self {
@@ -66,6 +95,7 @@ impl Machine {
             shown: Shown::default(),
             irqchip,
             vcpus: Cell::new(0),
+            handlers: Cell::new(0),
         };
         machine.show_ram(RAM_SLOT, 0)?;
         Ok(machine)
@@ -176,10 +206,13 @@ impl Machine {
             .map_err(Error::kvm("KVM_SET_CPUID2"))?;
         let mut sregs = fd.get_sregs().map_err(Error::kvm("KVM_GET_SREGS"))?;
         registers::enter(program.mode(), &mut sregs);
+        if self.irqchip == Irqchip::LocalX2apics {
+            registers::with_x2apic(&mut sregs);
+        }
         fd.set_sregs(&sregs).map_err(Error::kvm("KVM_SET_SREGS"))?;
-        fd.set_regs(&registers::initial(code))
+        fd.set_regs(&registers::initial(code, index))
             .map_err(Error::kvm("KVM_SET_REGS"))?;
-        if self.irqchip {
+        if self.irqchip != Irqchip::None {
             let runnable = kvm_mp_state {
                 mp_state: KVM_MP_STATE_RUNNABLE,
             };
@@ -187,6 +220,35 @@ impl Machine {
                 .map_err(Error::kvm("KVM_SET_MP_STATE"))?;
         }
         Ok(Vcpu::new(fd, self.fd.clone(), self.shown.clone()))
+    }
+
+    /// Makes `program` the handler of a vector, for all vCPUs in long mode. It ends with
+    /// [`Asm::iret`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ProgramTooLarge`].
+    pub fn add_handler(&self, vector: u8, program: &Asm) -> Result<()> {
+        let len = program.bytes().len();
+        if len > HANDLER_SIZE {
+            return Err(Error::ProgramTooLarge {
+                len,
+                room: HANDLER_SIZE,
+            });
+        }
+        let number = self.handlers.replace(self.handlers.get() + 1);
+        let address = HANDLERS + (number * HANDLER_SIZE) as u64;
+        self.ram.write(address, program.bytes())?;
+        ram::write_gate(&self.ram, vector, address)
+    }
+
+    /// Makes memory of a device appear at a page-aligned address, as memory slot `slot`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] when KVM refuses.
+    pub fn show_memory(&self, slot: u32, address: u64, memory: &Arc<Memory>) -> Result<()> {
+        self.show(slot, address, memory, 0)
     }
 
     fn write_program(&self, index: usize, program: &Asm) -> Result<u64> {

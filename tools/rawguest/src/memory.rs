@@ -50,6 +50,22 @@ impl Memory {
         Ok(Self(region))
     }
 
+    /// `size` bytes of a device's file from `offset` on. Nobody knows how long such a file is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`].
+    pub fn of_device(file: File, offset: u64, size: usize) -> Result<Self> {
+        let region = MmapRegion::build(
+            Some(FileOffset::new(file, offset)),
+            size,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+        )
+        .map_err(|_| Error::last("mmap"))?;
+        Ok(Self(region))
+    }
+
     /// The file, if it has one.
     pub fn file(&self) -> Option<&File> {
         self.0.file_offset().map(FileOffset::file)

@@ -4,7 +4,7 @@
 
 use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
 
-use crate::ram::PAGE_TABLES;
+use crate::ram::{DESCRIPTORS, GATES, PAGE_TABLES, STACKS, STACK_SIZE};
 use crate::{Mode, Reg};
 
 const CR0_PROTECTION: u64 = 1 << 0;
@@ -19,10 +19,11 @@ const RFLAGS_ALWAYS_ONE: u64 = 1 << 1;
 const CODE_SEGMENT: u8 = 11;
 const DATA_SEGMENT: u8 = 3;
 
-/// All zero, at the first instruction.
-pub(crate) fn initial(rip: u64) -> kvm_regs {
+/// All zero, at the first instruction, with a stack.
+pub(crate) fn initial(rip: u64, vcpu: usize) -> kvm_regs {
     kvm_regs {
         rip,
+        rsp: STACKS + vcpu as u64 * STACK_SIZE,
         rflags: RFLAGS_ALWAYS_ONE,
         ..Default::default()
     }
@@ -44,8 +45,16 @@ pub(crate) fn enter(mode: Mode, sregs: &mut kvm_sregs) {
             sregs.cr3 = PAGE_TABLES;
             sregs.cr4 = CR4_PAE | CR4_SSE;
             sregs.efer = EFER_LONG_MODE;
+            (sregs.gdt.base, sregs.gdt.limit) = (DESCRIPTORS, 3 * 8 - 1);
+            (sregs.idt.base, sregs.idt.limit) = (GATES, 256 * 16 - 1);
         }
     }
+}
+
+/// The local APIC is on, in x2APIC mode.
+pub(crate) fn with_x2apic(sregs: &mut kvm_sregs) {
+    const X2APIC_ON: u64 = 1 << 11 | 1 << 10;
+    sregs.apic_base |= X2APIC_ON;
 }
 
 /// The field of `regs` that `reg` names.
