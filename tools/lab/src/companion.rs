@@ -25,6 +25,7 @@ const PACKAGES: &[&str] = &[
     "hostile",
     "fe_tests",
     "fe_bench",
+    "irq_tests",
     "bench",
     "shunt-top",
 ];

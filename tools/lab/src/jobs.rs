@@ -4,6 +4,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod exec;
+mod exitless;
 pub(crate) mod interactive;
 pub(crate) mod run;
 pub(crate) mod test;

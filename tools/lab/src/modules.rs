@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 use crate::out::Places;
 
 /// The kernel's own modules that L1 needs; what they depend on comes along.
-const WANTED: &[&str] = &["kvm_amd", "tun"];
+const WANTED: &[&str] = &["kvm_amd", "tun", "vfio_iommu_type1", "vfio_pci"];
 
 /// Modules that L1 has but does not load: a test or the bench does.
 const ON_DEMAND: &[&str] = &[
@@ -21,6 +21,13 @@ const ON_DEMAND: &[&str] = &[
     "failover",
     "net_failover",
     "tun",
+    "exitless",
+    "iommu_amdv1",
+    "iommufd",
+    "vfio",
+    "vfio_iommu_type1",
+    "vfio_pci_core",
+    "vfio_pci",
 ];
 
 /// How the names of those begin that the bench compares ours with, all of which it loads itself.

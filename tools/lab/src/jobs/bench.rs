@@ -6,6 +6,7 @@
 mod chart;
 mod counts;
 mod front_end;
+mod interrupts;
 mod load;
 mod ring;
 mod shares;
@@ -52,6 +53,8 @@ enum Part {
     Accesses,
     /// What a request of a Linux guest asks of whom
     Loads,
+    /// What an interrupt of an assigned device costs
+    Interrupts,
     /// Our virtqueues beside the kernel's
     Rings,
     /// virtio_fe.ko beside the kernel's own drivers
@@ -107,6 +110,11 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<(Vec<Row>, Vec<String>)> 
     }
     if wants(Part::Loads) {
         let (more, broken) = load::measure(lab)?;
+        rows.extend(more);
+        failures.extend(broken);
+    }
+    if wants(Part::Interrupts) {
+        let (more, broken) = interrupts::measure(lab)?;
         rows.extend(more);
         failures.extend(broken);
     }

@@ -11,7 +11,7 @@ use l1::job::Job;
 use l1::scenario::Scenario;
 use serde::Serialize;
 
-use super::{vfio_user, virtio_fe, Lab};
+use super::{exitless, vfio_user, virtio_fe, Lab};
 use crate::boot::{boot, Outcome};
 use crate::bpftrace;
 use crate::ktap::{self, Test, Verdict};
@@ -63,6 +63,8 @@ enum Part {
     VfioUser,
     /// The program `fe_tests` in L1, on virtio devices of QEMU's
     VirtioFe,
+    /// The program `irq_tests` in L1, on a device that is assigned to a guest
+    Exitless,
 }
 
 /// How many tests ended how; `make test` adds up the files of all parts.
@@ -157,6 +159,9 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
             only: arguments.machine.as_deref(),
         };
         tests.append(&mut virtio_fe::tests(lab, wish)?);
+    }
+    if wanted(Part::Exitless) {
+        tests.append(&mut exitless::tests(lab, pace.slower)?);
     }
     tests.iter().for_each(print);
     let counts = Counts::of(&tests);

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The tests.
+
+use std::fmt;
+use std::os::fd::AsRawFd;
+use std::thread;
+
+use anyhow::{anyhow, ensure, Context, Result};
+use exitless_vectors::refusal::Refusal;
+use exitless_vectors::uapi::EXITLESS_DELIVERY_ONLY;
+use rustix::io::Errno;
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::exitless::{Exitless, Refused};
+use crate::guest::{
+    ask_for, end_nothing, interrupt_itself, reload_idt, start, wait_with_interrupts_off, IDTR,
+    RELEASE, SOFTWARE_SEEN,
+};
+use crate::modules;
+use crate::scene::{unpin, Exits, Scene, GSI, VECTORS};
+
+/// A test.
+pub(crate) struct Test {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn() -> Result<()>,
+}
+
+/// The error of a test that cannot run here.
+#[derive(Debug)]
+pub(crate) struct Skip(&'static str);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+macro_rules! tests {
+    ($($name:ident),+ $(,)?) => {
+        /// All of them.
+        pub(crate) const TESTS: &[Test] = &[$(Test { name: stringify!($name), run: $name }),+];
+    };
+}
+
+tests![
+    stock,
+    delivery_only,
+    exitless,
+    disarmed,
+    route_changes,
+    device_goes_and_comes,
+    refusals,
+    unload,
+    needless_eois,
+    idt_registers,
+    software_interrupts,
+    interrupts_off,
+];
+
+/// Interrupts of a measurement.
+const COUNT: u32 = 1000;
+/// Exits that a guest makes otherwise: the first accesses to pages, the mark.
+const FEW: u64 = 17;
+
+/// Exits for as many interrupts, each of which the guest must have seen. Printed, so that a reader
+/// sees the figure.
+fn exits(name: &str, flags: Option<u32>) -> Result<(Exits, Exitless)> {
+    let mut program = start();
+    ask_for(&mut program, COUNT);
+    let mut scene = Scene::new(&program)?;
+    let exitless = scene.attach()?;
+    if let Some(flags) = flags {
+        scene.arm(&exitless, flags)?;
+    }
+    let exits = scene.exits()?;
+    println!("# {name}: for {COUNT} interrupts {exits:?}");
+    print(name, &exitless)?;
+    expect_seen(&scene, COUNT)?;
+    Ok((exits, exitless))
+}
+
+fn print(name: &str, exitless: &Exitless) -> Result<()> {
+    for line in exitless.report()?.lines() {
+        println!("# {name}: {line}");
+    }
+    Ok(())
+}
+
+fn expect_seen(scene: &Scene, want: u32) -> Result<()> {
+    let seen = scene.seen()?;
+    ensure!(seen == u64::from(want), "{seen} interrupts of {want}");
+    Ok(())
+}
+
+/// Without direct delivery: an exit for the interrupt and one for its end, at least.
+fn stock() -> Result<()> {
+    let (exits, _) = exits("stock", None)?;
+    expect_ordinary(exits)
+}
+
+fn expect_ordinary(exits: Exits) -> Result<()> {
+    ensure!(exits.all >= 2 * u64::from(COUNT), "{exits:?}");
+    Ok(())
+}
+
+/// On a busy machine the watchdog may think that a run does not end; after its NMI one run is an
+/// ordinary one, with an interrupt that is injected and ended.
+fn expect_direct(exits: Exits, exitless: &Exitless) -> Result<()> {
+    let nmis = exitless.nmis()?;
+    ensure!(exits.own() <= FEW + 3 * nmis, "{exits:?}, {nmis} NMIs");
+    Ok(())
+}
+
+fn delivery_only() -> Result<()> {
+    let (exits, exitless) = exits("delivery_only", Some(EXITLESS_DELIVERY_ONLY))?;
+    ensure!(exits.own() >= u64::from(COUNT), "{exits:?}");
+    let beyond = Exits {
+        all: exits.all - u64::from(COUNT),
+        ..exits
+    };
+    expect_direct(beyond, &exitless)
+}
+
+fn exitless() -> Result<()> {
+    let (exits, exitless) = exits("exitless", Some(0))?;
+    expect_direct(exits, &exitless)
+}
+
+/// Interrupts are the host's again after a disarm and after the file is closed.
+fn disarmed() -> Result<()> {
+    let mut program = start();
+    (0..4).for_each(|_| ask_for(&mut program, COUNT));
+    let mut scene = Scene::new(&program)?;
+    let exitless = scene.attach()?;
+    for _ in 0..2 {
+        scene.arm(&exitless, 0)?;
+        expect_direct(scene.exits()?, &exitless)?;
+        exitless.disarm(GSI).context("disarm")?;
+        expect_ordinary(scene.exits()?)?;
+    }
+    expect_seen(&scene, 4 * COUNT)
+}
+
+/// Direct, to another vector, to one that cannot be direct, and back.
+fn route_changes() -> Result<()> {
+    let mut program = start();
+    (0..4).for_each(|_| ask_for(&mut program, COUNT));
+    let mut scene = Scene::new(&program)?;
+    let exitless = scene.attach()?;
+    scene.arm(&exitless, 0)?;
+    for vector in [VECTORS[0], VECTORS[1], VECTORS[2], VECTORS[0]] {
+        scene.route(vector)?;
+        let exits = scene.exits()?;
+        println!("# route_changes: vector {vector:#x}: {exits:?}");
+    }
+    expect_seen(&scene, 4 * COUNT)
+}
+
+/// MSI is switched off and on again.
+fn device_goes_and_comes() -> Result<()> {
+    let mut program = start();
+    (0..2).for_each(|_| ask_for(&mut program, COUNT));
+    let mut scene = Scene::new(&program)?;
+    let exitless = scene.attach()?;
+    scene.arm(&exitless, 0)?;
+    scene.run_to_mark()?;
+    scene.edu.device.clear_msi()?;
+    let report = exitless.report()?;
+    ensure!(report.contains("gsi 24: no assigned device"), "{report}");
+    scene.edu.device.set_msi(scene.event.as_raw_fd())?;
+    expect_direct(scene.exits()?, &exitless)?;
+    expect_seen(&scene, 2 * COUNT)
+}
+
+fn refusals() -> Result<()> {
+    let scene = Scene::new(&start())?;
+    let exitless = scene.attach()?;
+    let stranger = EventFd::new(libc::EFD_CLOEXEC)?;
+    let answer = exitless.arm(GSI, stranger.as_raw_fd(), 0);
+    expect_refusal(answer, Refusal::NotAssigned)?;
+    scene.route(VECTORS[2])?;
+    expect_refusal(scene.arm(&exitless, 0), Refusal::Vector)?;
+    let answer = exitless.arm(GSI + 1, scene.event.as_raw_fd(), 0);
+    expect_refusal(answer, Refusal::NoRoute)?;
+    scene.route(VECTORS[0])?;
+    match scene.is_alone {
+        true => {
+            let answer = exitless.arm(GSI, scene.event.as_raw_fd(), 0);
+            expect_refusal(answer, Refusal::NoWatchdog)
+        }
+        false => {
+            unpin()?;
+            expect_refusal(scene.arm(&exitless, 0), Refusal::NotPinned)
+        }
+    }
+}
+
+fn expect_refusal(answer: Result<(), Refused>, want: Refusal) -> Result<()> {
+    let refused = answer.err().context("armed")?;
+    ensure!(refused.refusal == want as u32, "{refused}, want {want:?}");
+    let errno = refused.error.raw_os_error();
+    ensure!(errno == Some(libc::EOPNOTSUPP), "{refused}");
+    Ok(())
+}
+
+/// Not while a file is open, which is what arms.
+fn unload() -> Result<()> {
+    let scene = Scene::new(&start())?;
+    let exitless = scene.attach()?;
+    scene.arm(&exitless, 0)?;
+    let answer = modules::unload();
+    ensure!(answer == Err(Errno::AGAIN), "{answer:?}");
+    Ok(())
+}
+
+/// EOIs when nothing is in service change nothing, and are no exits.
+fn needless_eois() -> Result<()> {
+    let mut program = start();
+    end_nothing(&mut program, 100_000);
+    ask_for(&mut program, COUNT);
+    let mut scene = Scene::new(&program)?;
+    let exitless = scene.attach()?;
+    scene.arm(&exitless, 0)?;
+    expect_direct(scene.exits()?, &exitless)?;
+    expect_seen(&scene, COUNT)
+}
+
+/// The guest sees its own limit, and goes on directly with what it loads.
+fn idt_registers() -> Result<()> {
+    let mut program = start();
+    ask_for(&mut program, COUNT);
+    reload_idt(&mut program);
+    ask_for(&mut program, COUNT);
+    let mut scene = Scene::new(&program)?;
+    let exitless = scene.attach()?;
+    scene.arm(&exitless, 0)?;
+    scene.run_to_mark()?;
+    expect_direct(scene.exits()?, &exitless)?;
+    let limit: u16 = scene.machine.ram().load(IDTR.into())?;
+    ensure!(limit == 0xfff, "limit {limit:#x}");
+    expect_seen(&scene, 2 * COUNT)
+}
+
+/// `INT n` beyond the limit gets to the guest's handler, each once.
+fn software_interrupts() -> Result<()> {
+    let mut program = start();
+    interrupt_itself(&mut program, COUNT);
+    ask_for(&mut program, COUNT);
+    let mut scene = Scene::new(&program)?;
+    let exitless = scene.attach()?;
+    scene.arm(&exitless, 0)?;
+    scene.run_to_mark()?;
+    print("software_interrupts", &exitless)?;
+    let seen: u64 = scene.machine.ram().load(SOFTWARE_SEEN.into())?;
+    ensure!(seen == u64::from(COUNT), "{seen} of {COUNT}");
+    expect_seen(&scene, COUNT)
+}
+
+/// The watchdog ends the runs of a guest that keeps interrupts off, again and again.
+fn interrupts_off() -> Result<()> {
+    const ENOUGH: u64 = 5;
+    let mut program = start();
+    wait_with_interrupts_off(&mut program);
+    ask_for(&mut program, COUNT);
+    let mut scene = Scene::new(&program)?;
+    if scene.is_alone {
+        return Err(Skip("one CPU has nobody to watch it").into());
+    }
+    let exitless = scene.attach()?;
+    scene.arm(&exitless, 0)?;
+    let ram = scene.machine.ram().clone();
+    thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            unpin()?;
+            while exitless.nmis()? < ENOUGH {
+                thread::yield_now();
+            }
+            anyhow::Ok(ram.store(RELEASE.into(), 1u32)?)
+        });
+        scene.run_to_mark()?;
+        watcher.join().map_err(|_| anyhow!("the watcher is gone"))?
+    })?;
+    print("interrupts_off", &exitless)?;
+    expect_seen(&scene, COUNT)
+}

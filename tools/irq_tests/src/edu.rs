@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! QEMU's educational device, `docs/specs/edu.rst`: a write to one register raises its interrupt, one
+//! to another takes it back.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use rawguest::Memory;
+
+use crate::vfio::Device;
+
+/// Raises the interrupt: what is written is added to the status.
+pub(crate) const RAISE: u64 = 0x60;
+/// Takes it back: what is written is removed from the status.
+pub(crate) const ACKNOWLEDGE: u64 = 0x64;
+
+/// The device, and its registers.
+pub(crate) struct Edu {
+    pub(crate) device: Device,
+    pub(crate) registers: Arc<Memory>,
+}
+
+impl Edu {
+    /// Takes it.
+    pub(crate) fn find() -> Result<Self> {
+        let device = Device::find("0x1234", "0x11e8")?;
+        let registers = Arc::new(device.bar(0)?);
+        Ok(Self { device, registers })
+    }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! `/dev/exitless`: `include/uapi/linux/exitless.h`.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+
+use anyhow::{Context, Result};
+use exitless_vectors::uapi::{ExitlessArm, EXITLESS_ARM, EXITLESS_ATTACH, EXITLESS_DISARM};
+use libc::{c_ulong, c_void};
+
+/// An open file.
+pub(crate) struct Exitless(File);
+
+/// Why an interrupt was not armed.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// `enum exitless_refusal`, or 0.
+    pub(crate) refusal: u32,
+    pub(crate) error: io::Error,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refusal {}: {}", self.refusal, self.error)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl Exitless {
+    /// The file of a VM.
+    pub(crate) fn attach(vm: RawFd) -> Result<Self> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/exitless")
+            .context("/dev/exitless")?;
+        let exitless = Self(file);
+        let mut vm = vm;
+        exitless.call(EXITLESS_ATTACH, (&raw mut vm).cast())?;
+        Ok(exitless)
+    }
+
+    /// Arms an interrupt.
+    pub(crate) fn arm(&self, gsi: u32, eventfd: RawFd, flags: u32) -> Result<(), Refused> {
+        let mut arm = ExitlessArm {
+            eventfd,
+            gsi,
+            flags,
+            refusal: 0,
+        };
+        let result = self.call(EXITLESS_ARM, (&raw mut arm).cast());
+        result.map_err(|error| Refused {
+            refusal: arm.refusal,
+            error,
+        })
+    }
+
+    /// Disarms it.
+    pub(crate) fn disarm(&self, gsi: u32) -> io::Result<()> {
+        let mut gsi = gsi;
+        self.call(EXITLESS_DISARM, (&raw mut gsi).cast())
+    }
+
+    /// What the module says of the file: a line for each interrupt and each vCPU.
+    pub(crate) fn report(&self) -> Result<String> {
+        let path = format!("/proc/self/fdinfo/{}", self.0.as_raw_fd());
+        let text = fs::read_to_string(&path).context(path)?;
+        let is_ours = |line: &&str| line.starts_with("gsi ") || line.starts_with("vcpu ");
+        let lines: Vec<&str> = text.lines().filter(is_ours).collect();
+        Ok(lines.join("\n"))
+    }
+
+    /// How many NMIs have ended direct runs of the first vCPU.
+    pub(crate) fn nmis(&self) -> Result<u64> {
+        let report = self.report()?;
+        let mut words = report.split_whitespace();
+        words.find(|&word| word == "nmi").context("no vCPU")?;
+        Ok(words.next().context("no number")?.parse()?)
+    }
+
+    fn call(&self, request: u32, argument: *mut c_void) -> io::Result<()> {
+        // SAFETY: Each caller in this file passes the argument of the request, which lives during
+        // the call.
+        match unsafe { libc::ioctl(self.0.as_raw_fd(), c_ulong::from(request), argument) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The guest's programs: one that has the device raise interrupts, and the handler.
+
+use rawguest::{Asm, Mem, Reg, Width};
+
+use crate::edu::{ACKNOWLEDGE, RAISE};
+
+/// Where the guest has the device's registers.
+pub(crate) const REGISTERS: u64 = 0xe000_0000;
+/// How many interrupts the handler has seen, 8 bytes.
+pub(crate) const SEEN: u32 = 0xc000;
+/// How many times `INT` [`SOFTWARE`] got to its handler, 8 bytes.
+pub(crate) const SOFTWARE_SEEN: u32 = 0xc010;
+/// What `SIDT` said, 10 bytes.
+pub(crate) const IDTR: u32 = 0xc020;
+/// Ends [`wait_with_interrupts_off`], 4 bytes.
+pub(crate) const RELEASE: u32 = 0xc030;
+/// The guest's vector for itself, above the limit of a direct run.
+pub(crate) const SOFTWARE: u8 = 0x80;
+/// Set by the handler.
+const DONE: u32 = 0xc008;
+/// A port without a device: an access to it is an exit.
+pub(crate) const MARK: u16 = 0x100;
+
+/// x2APIC: the spurious vector register with the local APIC's switch, and end of interrupt.
+const SPURIOUS: u32 = 0x80f;
+const ON: u32 = 0x1ff;
+const EOI: u32 = 0x80b;
+
+/// Switches the local APIC and interrupts on, and exits.
+pub(crate) fn start() -> Asm {
+    let mut program = Asm::long();
+    program
+        .write_msr(SPURIOUS, ON)
+        .mov(Reg::Bx, REGISTERS + RAISE)
+        .mov(Reg::Di, REGISTERS + ACKNOWLEDGE)
+        .interrupts_on();
+    mark(&mut program);
+    program
+}
+
+/// Waits for `count` interrupts that it asks the device for, one after the other, and exits.
+pub(crate) fn ask_for(program: &mut Asm, count: u32) {
+    program.repeat(count, |body| {
+        body.zero(Reg::Ax)
+            .store(Width::Long, Mem::Ram(DONE), Reg::Ax)
+            .add_imm(Reg::Ax, 1)
+            .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
+            .spin_until_set(Mem::Ram(DONE));
+    });
+    mark(program);
+}
+
+/// Writes `count` EOIs although nothing is in service.
+pub(crate) fn end_nothing(program: &mut Asm, count: u32) {
+    program.repeat(count, |body| {
+        body.push(Reg::Cx).write_msr(EOI, 0).pop(Reg::Cx);
+    });
+}
+
+/// Executes `INT` [`SOFTWARE`] that often.
+pub(crate) fn interrupt_itself(program: &mut Asm, count: u32) {
+    program.repeat(count, |body| {
+        body.software_interrupt(SOFTWARE);
+    });
+}
+
+/// Keeps interrupts off until somebody sets [`RELEASE`].
+pub(crate) fn wait_with_interrupts_off(program: &mut Asm) {
+    program
+        .interrupts_off()
+        .spin_until_set(Mem::Ram(RELEASE))
+        .interrupts_on();
+}
+
+/// Stores what `SIDT` says to [`IDTR`], and loads it again.
+pub(crate) fn reload_idt(program: &mut Asm) {
+    program.store_idt(Mem::Ram(IDTR)).load_idt(Mem::Ram(IDTR));
+}
+
+/// Acknowledges the interrupt at the device, counts it, and ends it at the local APIC.
+pub(crate) fn handler() -> Asm {
+    let mut program = Asm::long();
+    program
+        .push(Reg::Ax)
+        .push(Reg::Cx)
+        .push(Reg::Dx)
+        .mov(Reg::Ax, 1)
+        .store(Width::Long, Mem::At(Reg::Di), Reg::Ax)
+        .add_to(Width::Quad, Mem::Ram(SEEN), Reg::Ax)
+        .store(Width::Long, Mem::Ram(DONE), Reg::Ax)
+        .write_msr(EOI, 0)
+        .pop(Reg::Dx)
+        .pop(Reg::Cx)
+        .pop(Reg::Ax)
+        .iret();
+    program
+}
+
+/// Counts an `INT` [`SOFTWARE`].
+pub(crate) fn software_handler() -> Asm {
+    let mut program = Asm::long();
+    program
+        .push(Reg::Ax)
+        .mov(Reg::Ax, 1)
+        .add_to(Width::Quad, Mem::Ram(SOFTWARE_SEEN), Reg::Ax)
+        .pop(Reg::Ax)
+        .iret();
+    program
+}
+
+fn mark(program: &mut Asm) {
+    program.mov(Reg::Dx, MARK.into()).port_out(Width::Byte);
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The kernel's modules for assigned devices, and ours.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::system::{delete_module, finit_module};
+
+/// In an order in which each finds what it depends on.
+const VFIO: [&str; 6] = [
+    "iommu_amdv1",
+    "iommufd",
+    "vfio",
+    "vfio_iommu_type1",
+    "vfio-pci-core",
+    "vfio-pci",
+];
+
+/// Loads them all; `ours` is exitless.ko, whose neighbours the others are.
+pub(crate) fn load(ours: &Path) -> Result<()> {
+    let directory = ours.parent().context("the module's directory")?;
+    for name in VFIO {
+        load_one(&directory.join(format!("{name}.ko")))?;
+    }
+    load_one(ours)
+}
+
+fn load_one(path: &Path) -> Result<()> {
+    let file = File::open(path).with_context(|| path.display().to_string())?;
+    finit_module(&file, c"", 0).with_context(|| format!("loading {}", path.display()))
+}
+
+/// The error of unloading exitless.ko, if there is one.
+pub(crate) fn unload() -> Result<(), Errno> {
+    delete_module(c"exitless", OFlags::NONBLOCK.bits() as i32)
+}
