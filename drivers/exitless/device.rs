@@ -54,16 +54,17 @@ impl MiscDevice for Exitless {
     }
 }
 
-/// `EXITLESS_ARM`. A refusal is `EOPNOTSUPP`, and its number goes to the caller.
+/// `EXITLESS_ARM`. A refusal is `EOPNOTSUPP`; its number or the GSI goes to the caller.
 fn arm(session: &ArcBorrow<'_, Session>, place: UserPtr) -> Result {
     let mut arg: uapi::ExitlessArm = argument::read(place)?;
     if arg.flags & !(uapi::EXITLESS_DELIVERY_ONLY | uapi::EXITLESS_UNWATCHED) != 0 {
         return Err(EINVAL);
     }
-    let Some(refusal) = session.arm(&arg)? else {
-        return Ok(());
-    };
-    arg.refusal = refusal as u32;
+    let answer = session.arm(&arg)?;
+    match answer {
+        Ok(gsi) => arg.gsi = gsi,
+        Err(refusal) => arg.refusal = refusal as u32,
+    }
     argument::write(place, &arg)?;
-    Err(EOPNOTSUPP)
+    answer.map(drop).map_err(|_| EOPNOTSUPP)
 }

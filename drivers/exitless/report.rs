@@ -41,7 +41,7 @@ fn show_vcpu(slot: &Slot, file: &SeqFile) {
     let counters = &slot.vcpu.counters;
     seq_print!(
         file,
-        "vcpu {}: direct {} ordinary {} host {} pending {} in-service {} software {} nmi {}\n",
+        "vcpu {}: direct {} ordinary {} host {} pending {} in-service {} software {} nmi {} overlong {}\n",
         slot.index,
         counters.direct.get(),
         counters.ordinary.get(),
@@ -49,6 +49,7 @@ fn show_vcpu(slot: &Slot, file: &SeqFile) {
         counters.pending.get(),
         counters.in_service.get(),
         counters.software.get(),
-        counters.nmi.get()
+        counters.nmi.get(),
+        counters.overlong.get()
     );
 }

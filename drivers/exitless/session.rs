@@ -22,6 +22,7 @@ use exitless_vectors::{
     }, //
 };
 use kernel::{
+    impl_has_delayed_work,
     new_mutex,
     prelude::*,
     sync::{
@@ -29,8 +30,16 @@ use kernel::{
         ArcBorrow,
         Mutex, //
     },
+    time::Jiffies,
+    workqueue::{
+        self,
+        new_delayed_work,
+        DelayedWork,
+        WorkItem, //
+    },
 };
 use kvm_exitless::{
+    cancel,
     Attachment,
     Consumer,
     Device, //
@@ -41,6 +50,20 @@ use kvm_exitless::{
 pub(crate) struct Session {
     #[pin]
     pub(crate) table: Mutex<Table>,
+    #[pin]
+    later: DelayedWork<Session>,
+}
+
+impl_has_delayed_work! {
+    impl HasDelayedWork<Self> for Session { self.later }
+}
+
+impl WorkItem for Session {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.update();
+    }
 }
 
 /// An interrupt, for those that tell of its device.
@@ -50,15 +73,19 @@ pub(crate) struct Interrupt {
 
 impl Device for Interrupt {
     fn changed(&self) {
-        self.session.table.lock().update();
+        self.session.update();
     }
 }
 
 impl kvm_exitless::Session for Session {
     type Vcpu = crate::vcpu::Vcpu;
 
-    fn routes_changed(&self) {
-        self.table.lock().update();
+    fn routes_changed(this: ArcBorrow<'_, Self>) {
+        Arc::from(this).update();
+    }
+
+    fn look_again(this: ArcBorrow<'_, Self>) {
+        Arc::from(this).update_after(0);
     }
 }
 
@@ -71,8 +98,22 @@ impl Session {
     pub(crate) fn new() -> Result<Arc<Self>> {
         let session = pin_init!(Self {
             table <- new_mutex!(Table::default()),
+            later <- new_delayed_work!("exitless::later"),
         });
         Arc::pin_init(session, GFP_KERNEL_ACCOUNT)
+    }
+
+    /// Looks again at where interrupts are delivered, until none waits any more.
+    fn update(self: &Arc<Self>) {
+        let is_unsettled = self.table.lock().update();
+        if is_unsettled {
+            self.update_after(1);
+        }
+    }
+
+    fn update_after(self: &Arc<Self>, delay: Jiffies) {
+        // If it is queued already, it comes soon enough.
+        let _ = workqueue::system_long().enqueue_delayed(self.clone(), delay);
     }
 
     /// `EXITLESS_ATTACH`.
@@ -89,34 +130,40 @@ impl Session {
         refused.map_or(Ok(()), |_| Err(EBUSY))
     }
 
-    /// `EXITLESS_ARM`: yields the reason if it cannot be done now.
+    /// `EXITLESS_ARM`: yields the GSI, or the reason if it cannot be done now.
     ///
     /// # Errors
     ///
     /// - `ENXIO`: the file has no VM.
-    /// - `EEXIST`: the GSI is armed.
+    /// - `EEXIST`: it is armed.
     /// - `EBADF`, `EINVAL`: the descriptor is no eventfd's.
     /// - `ENOMEM`.
-    pub(crate) fn arm(self: ArcBorrow<'_, Self>, arg: &ExitlessArm) -> Result<Option<Refusal>> {
+    pub(crate) fn arm(
+        self: ArcBorrow<'_, Self>,
+        arg: &ExitlessArm,
+    ) -> Result<Result<u32, Refusal>> {
         let interrupt = Interrupt {
             session: Arc::from(self),
         };
         let interrupt = Arc::new(interrupt, GFP_KERNEL_ACCOUNT)?;
         let consumer = match Consumer::new(arg.eventfd, interrupt) {
             // KVM registers itself if the processor can deliver interrupts to vCPUs.
-            Err(error) if error == EBUSY => return Ok(Some(Refusal::Apicv)),
+            Err(error) if error == EBUSY => return Ok(Err(Refusal::Apicv)),
             consumer => consumer?,
         };
         let wish = Wish {
             eoi_exits: arg.flags & EXITLESS_DELIVERY_ONLY != 0,
             watched: arg.flags & EXITLESS_UNWATCHED == 0,
         };
-        let entry = Entry::new(arg.gsi, wish, consumer);
+        let entry = Entry::new(wish, consumer);
         // One that is not taken is dropped after the lock.
         let taken = self.table.lock().arm(entry);
         match taken {
-            Ok(()) => Ok(None),
-            Err((Rejection::Refused(refusal), _)) => Ok(Some(refusal)),
+            Ok(gsi) => {
+                Arc::from(self).update();
+                Ok(Ok(gsi))
+            }
+            Err((Rejection::Refused(refusal), _)) => Ok(Err(refusal)),
             Err((Rejection::Failed(error), _)) => Err(error),
         }
     }
@@ -133,9 +180,10 @@ impl Session {
     }
 
     /// Ends everything. It also ends the circle of those that tell us of changes.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(self: Arc<Self>) {
         // Dropped after the lock.
         let table = self.table.lock().close();
         drop(table);
+        cancel(&self);
     }
 }

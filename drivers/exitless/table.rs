@@ -34,6 +34,7 @@ pub(crate) type Vm = Arc<Attachment<Session>>;
 
 /// An interrupt.
 pub(crate) struct Entry {
+    /// Looked up when it is taken.
     pub(crate) gsi: u32,
     wish: Wish,
     consumer: Consumer<Interrupt>,
@@ -43,9 +44,9 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// An interrupt that is not delivered directly yet.
-    pub(crate) fn new(gsi: u32, wish: Wish, consumer: Consumer<Interrupt>) -> Self {
+    pub(crate) fn new(wish: Wish, consumer: Consumer<Interrupt>) -> Self {
         Self {
-            gsi,
+            gsi: 0,
             wish,
             consumer,
             state: Err(Refusal::NotAssigned),
@@ -53,12 +54,15 @@ impl Entry {
     }
 
     /// Where it could be delivered directly.
-    fn wanted(&self, vm: &Vm) -> Result<Place, Refusal> {
+    fn wanted(&self, vm: &Vm, vcpus: &Vcpus) -> Result<Place, Refusal> {
         if !self.consumer.is_connected() {
             return Err(Refusal::NotAssigned);
         }
         let to = vm.route(self.gsi).ok_or(Refusal::NoRoute)?;
         let vector = ChosenVector::new(to.vector).ok_or(Refusal::Vector)?;
+        if vcpus.is_expelled(to.vcpu) {
+            return Err(Refusal::InterruptsOff);
+        }
         let cpu = vm.place(to.vcpu)?;
         Ok(Place {
             vcpu: to.vcpu,
@@ -68,13 +72,15 @@ impl Entry {
     }
 
     /// The guest comes to own the vector before the first interrupt has it.
-    fn enter(&mut self, vm: &Vm, vcpus: &mut Vcpus, place: Place) -> Result<(), Refusal> {
+    fn enter(&self, vm: &Vm, vcpus: &mut Vcpus, place: Place) -> Result<Place, Refusal> {
         vcpus.allow(vm, place, self.wish)?;
-        let moved = self.consumer.choose_vector(place.cpu, Some(place.vector));
-        moved.map_err(|error| {
+        let moved = self.consumer.choose_vector(place.cpu, place.vector);
+        moved.map(|()| place).map_err(|error| {
             vcpus.deny(vm, place);
             match error {
-                e if e == EBUSY => Refusal::VectorTaken,
+                // The vCPU is the only one with direct interrupts on its CPU, and this its only
+                // one of the vector.
+                e if e == EBUSY => Refusal::Moving,
                 e if e == ENXIO => Refusal::NotAssigned,
                 _ => Refusal::NotMovable,
             }
@@ -82,9 +88,8 @@ impl Entry {
     }
 
     /// The guest owns the vector until no interrupt has it any more.
-    fn leave(&mut self, vm: &Vm, vcpus: &mut Vcpus, place: Place) {
-        // An interrupt that is gone has no vector, and one that cannot move now goes to the host.
-        let _ = self.consumer.choose_vector(place.cpu, None);
+    fn leave(&self, vm: &Vm, vcpus: &mut Vcpus, place: Place) {
+        self.consumer.leave_vector(place.cpu);
         vcpus.deny(vm, place);
     }
 }
@@ -115,29 +120,34 @@ impl Table {
         None
     }
 
-    /// Adds an interrupt, or gives it back with the reason.
-    pub(crate) fn arm(&mut self, mut entry: Entry) -> Result<(), (Rejection, Entry)> {
-        let vm = match self.admit(entry.gsi) {
+    /// Adds an interrupt, or gives it back with the reason. Yields its GSI.
+    pub(crate) fn arm(&mut self, mut entry: Entry) -> Result<u32, (Rejection, Entry)> {
+        let vm = match self.admit(&mut entry) {
             Ok(vm) => vm,
-            Err(error) => return Err((Rejection::Failed(error), entry)),
+            Err(rejection) => return Err((rejection, entry)),
         };
-        let place = entry.wanted(&vm);
-        let entered = place.and_then(|place| entry.enter(&vm, &mut self.vcpus, place));
-        if let Err(refusal) = entered {
-            return Err((Rejection::Refused(refusal), entry));
+        let place = entry.wanted(&vm, &self.vcpus);
+        entry.state = place.and_then(|place| entry.enter(&vm, &mut self.vcpus, place));
+        if let Err(refusal) = entry.state {
+            if refusal != Refusal::Moving {
+                return Err((Rejection::Refused(refusal), entry));
+            }
         }
-        entry.state = place;
+        let gsi = entry.gsi;
         let pushed = self.entries.push_within_capacity(entry);
-        pushed.map_err(|error| (Rejection::Failed(ENOMEM), error.0))
+        pushed.map(|()| gsi).map_err(|error| (Rejection::Failed(ENOMEM), error.0))
     }
 
-    /// Whether a GSI can be added; makes room for it.
-    fn admit(&mut self, gsi: u32) -> Result<Vm> {
-        let vm = self.vm.clone().ok_or(ENXIO)?;
-        if self.entries.iter().any(|entry| entry.gsi == gsi) {
-            return Err(EEXIST);
+    /// Whether an interrupt can be added; gives it its GSI, and makes room for it.
+    fn admit(&mut self, entry: &mut Entry) -> Result<Vm, Rejection> {
+        let vm = self.vm.clone().ok_or(Rejection::Failed(ENXIO))?;
+        let gsi = vm.gsi(&entry.consumer);
+        entry.gsi = gsi.ok_or(Rejection::Refused(Refusal::NoRoute))?;
+        if self.entries.iter().any(|other| other.gsi == entry.gsi) {
+            return Err(Rejection::Failed(EEXIST));
         }
-        self.entries.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        let reserved = self.entries.reserve(1, GFP_KERNEL_ACCOUNT);
+        reserved.map_err(|_| Rejection::Failed(ENOMEM))?;
         Ok(vm)
     }
 
@@ -152,26 +162,33 @@ impl Table {
         Some(entry)
     }
 
-    /// Looks again at where interrupts are delivered.
-    pub(crate) fn update(&mut self) {
+    /// Looks again at where interrupts are delivered. Yields [`Self::is_unsettled`].
+    pub(crate) fn update(&mut self) -> bool {
         let Some(vm) = &self.vm else {
-            return;
+            return false;
         };
         for entry in &mut self.entries {
-            let wanted = entry.wanted(vm);
+            let wanted = entry.wanted(vm, &self.vcpus);
             if let Ok(place) = entry.state {
                 if wanted == Ok(place) {
                     continue;
                 }
                 entry.leave(vm, &mut self.vcpus, place);
             }
-            entry.state = Err(wanted.err().unwrap_or(Refusal::VectorTaken));
+            entry.state = Err(wanted.err().unwrap_or(Refusal::Moving));
         }
         for entry in &mut self.entries {
-            if let (Err(_), Ok(place)) = (entry.state, entry.wanted(vm)) {
-                entry.state = entry.enter(vm, &mut self.vcpus, place).map(|()| place);
+            if let (Err(_), Ok(place)) = (entry.state, entry.wanted(vm, &self.vcpus)) {
+                entry.state = entry.enter(vm, &mut self.vcpus, place);
             }
         }
+        self.is_unsettled()
+    }
+
+    /// Whether an interrupt waits for the end of an earlier move of it.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| entry.state == Err(Refusal::Moving))
     }
 
     /// Takes everything out.

@@ -17,6 +17,11 @@ use kernel::sync::atomic::{
     Relaxed,
     Release, //
 };
+use kvm_exitless::Entrance;
+
+/// Overlong runs of a guest that does not mean it: with interrupts off while the host's host has
+/// something else to do, say.
+const PATIENCE: u64 = 16;
 
 /// What a vCPU's runs were. Only the vCPU's own thread counts.
 #[derive(Default)]
@@ -35,6 +40,8 @@ pub(crate) struct Counters {
     pub(crate) software: Counter,
     /// NMIs of the host's.
     pub(crate) nmi: Counter,
+    /// Direct runs that the watchdog ended, with the guest's interrupts off.
+    pub(crate) overlong: Counter,
 }
 
 /// A number that one thread adds to.
@@ -81,19 +88,28 @@ impl Vcpu {
     pub(crate) fn set_plan(&self, plan: Plan) {
         self.plan.store(plan.bits(), Release);
     }
+
+    /// Whether the guest has kept interrupts off too often to run directly.
+    pub(crate) fn is_expelled(&self) -> bool {
+        self.counters.overlong.get() >= PATIENCE
+    }
 }
 
 impl kvm_exitless::Vcpu for Vcpu {
     type Runs = Runs;
 
-    fn enter(&self, runs: &mut Runs, possible: bool) -> u32 {
-        let answer = runs.enter(possible, self.plan()).answer();
+    fn enter(&self, runs: &mut Runs, possible: bool, at_home: bool) -> Entrance {
+        let stays = at_home && !self.is_expelled();
+        let answer = runs.enter(possible && stays, self.plan()).answer();
         self.counters.direct.add_if(answer != 0);
         self.counters.ordinary.add_if(answer == 0);
-        answer
+        Entrance {
+            answer,
+            look_again: !stays,
+        }
     }
 
-    fn exit(&self, runs: &mut Runs, exit: &Exit) -> Verdict {
+    fn exit(&self, runs: &mut Runs, exit: &Exit, overlong: bool) -> Verdict {
         let verdict = runs.exit(exit);
         let counters = &self.counters;
         counters.to_host.add_if(verdict.host != 0);
@@ -102,6 +118,7 @@ impl kvm_exitless::Vcpu for Vcpu {
         let is_software = exit.event == Event::Software && exit.fault;
         counters.software.add_if(is_software);
         counters.nmi.add_if(exit.nmi);
+        counters.overlong.add_if(overlong);
         verdict
     }
 }

@@ -53,6 +53,12 @@ impl Vcpus {
         self.0.iter()
     }
 
+    /// Whether a vCPU is to run in the ordinary way for good.
+    pub(crate) fn is_expelled(&self, index: u32) -> bool {
+        self.iter()
+            .any(|slot| slot.index == index && slot.vcpu.is_expelled())
+    }
+
     /// Makes a vector the guest's. When this returns, no run goes on that does not know it.
     pub(crate) fn allow(&mut self, vm: &Vm, place: Place, wish: Wish) -> Result<(), Refusal> {
         let slot = self.slot(place.vcpu).map_err(|_| Refusal::NoMemory)?;

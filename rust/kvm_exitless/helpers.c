@@ -4,17 +4,19 @@
 #include <linux/irqbypass.h>
 #include <linux/kvm_exitless.h>
 #include <linux/mutex.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <asm/chosen_vectors.h>
 
 #include "helpers.h"
 
 /* rust/kvm_exitless/src/ffi.rs asserts the same numbers. */
-static_assert(sizeof(struct kvm_exitless_exit) == 6);
+static_assert(sizeof(struct kvm_exitless_exit) == 8);
 static_assert(offsetof(struct kvm_exitless_exit, vector) == 1);
 static_assert(offsetof(struct kvm_exitless_exit, fault) == 2);
 static_assert(offsetof(struct kvm_exitless_exit, nmi) == 3);
-static_assert(offsetof(struct kvm_exitless_exit, in_service) == 4);
+static_assert(offsetof(struct kvm_exitless_exit, masked) == 4);
+static_assert(offsetof(struct kvm_exitless_exit, in_service) == 6);
 static_assert(sizeof(struct kvm_exitless_verdict) == 6);
 static_assert(offsetof(struct kvm_exitless_verdict, pending) == 2);
 static_assert(offsetof(struct kvm_exitless_verdict, in_service) == 4);
@@ -93,6 +95,12 @@ bool shunt_consumer_is_connected(struct shunt_consumer *consumer)
 	return consumer->irq >= 0;
 }
 
+/* -ENOENT if no irqfd of the VM has the eventfd. */
+int shunt_consumer_gsi(struct shunt_consumer *consumer, struct kvm *kvm)
+{
+	return kvm_exitless_gsi(kvm, consumer->eventfd);
+}
+
 /* The interrupt does not go while the lock is held: whoever frees it waits for del_producer(). */
 int shunt_consumer_choose_vector(struct shunt_consumer *consumer, u32 cpu, u32 vector)
 {
@@ -100,4 +108,20 @@ int shunt_consumer_choose_vector(struct shunt_consumer *consumer, u32 cpu, u32 v
 	if (consumer->irq < 0)
 		return -ENXIO;
 	return irq_choose_vector(consumer->irq, cpu, vector);
+}
+
+/*
+ * An earlier move ends with a clean-up a jiffy later. Who comes next to the CPU
+ * must not find the interrupt there, so this waits for that.
+ */
+void shunt_consumer_leave_vector(struct shunt_consumer *consumer, u32 cpu)
+{
+	int ret = shunt_consumer_choose_vector(consumer, cpu, 0);
+	int tries;
+
+	for (tries = 0; ret == -EBUSY && tries < HZ; tries++) {
+		schedule_timeout_uninterruptible(1);
+		ret = shunt_consumer_choose_vector(consumer, cpu, 0);
+	}
+	WARN_ONCE(ret == -EBUSY, "exitless: an interrupt cannot leave its vector\n");
 }

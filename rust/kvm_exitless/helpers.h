@@ -8,12 +8,15 @@
 
 #include <linux/types.h>
 
+struct kvm;
 struct shunt_consumer;
 
 struct shunt_consumer *shunt_consumer_register(int eventfd, void *data,
 					       void (*changed)(void *data), int *error);
 void shunt_consumer_unregister(struct shunt_consumer *consumer);
 bool shunt_consumer_is_connected(struct shunt_consumer *consumer);
+int shunt_consumer_gsi(struct shunt_consumer *consumer, struct kvm *kvm);
 int shunt_consumer_choose_vector(struct shunt_consumer *consumer, u32 cpu, u32 vector);
+void shunt_consumer_leave_vector(struct shunt_consumer *consumer, u32 cpu);
 
 #endif

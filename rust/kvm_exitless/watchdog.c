@@ -5,9 +5,12 @@
  * sends one to a vCPU's CPU when it finds the same direct run twice.
  *
  * That other CPU must not be in the same situation. So one that has such a
- * timer is none for direct runs, and the other way round.
+ * timer is none for direct runs, and the other way round. Nor can it go
+ * offline.
  */
 #include <linux/cleanup.h>
+#include <linux/cpu.h>
+#include <linux/cpuhotplug.h>
 #include <linux/cpumask.h>
 #include <linux/hrtimer.h>
 #include <linux/mutex.h>
@@ -31,6 +34,7 @@ struct shunt_watchdog {
 	u32 host;		/* the timer's */
 	u32 run;		/* odd in a direct run; another number in each */
 	u32 seen;		/* that the timer found last */
+	bool struck;		/* an NMI was sent, and nobody has asked since */
 };
 
 /* Protects the two that follow. */
@@ -46,13 +50,33 @@ static int handle_nmi(unsigned int type, struct pt_regs *regs)
 	return xchg(this_cpu_ptr(&sent), false) ? NMI_HANDLED : NMI_DONE;
 }
 
+static int stay_online(unsigned int cpu)
+{
+	guard(mutex)(&lock);
+	return per_cpu(timers, cpu) ? -EBUSY : 0;
+}
+
+/* Of stay_online(). */
+static int hotplug_state;
+
 int shunt_watchdog_init(void)
 {
-	return register_nmi_handler(NMI_LOCAL, handle_nmi, 0, NAME);
+	int ret = register_nmi_handler(NMI_LOCAL, handle_nmi, 0, NAME);
+
+	if (ret)
+		return ret;
+
+	hotplug_state = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, NAME, NULL, stay_online);
+	if (hotplug_state >= 0)
+		return 0;
+
+	unregister_nmi_handler(NMI_LOCAL, NAME);
+	return hotplug_state;
 }
 
 void shunt_watchdog_exit(void)
 {
+	cpuhp_remove_state_nocalls(hotplug_state);
 	unregister_nmi_handler(NMI_LOCAL, NAME);
 }
 
@@ -61,8 +85,10 @@ static enum hrtimer_restart look(struct hrtimer *timer)
 	struct shunt_watchdog *watchdog = container_of(timer, struct shunt_watchdog, timer);
 	u32 run = READ_ONCE(watchdog->run);
 
-	if ((run & 1) && run == watchdog->seen && !xchg(per_cpu_ptr(&sent, watchdog->cpu), true))
+	if ((run & 1) && run == watchdog->seen && !xchg(per_cpu_ptr(&sent, watchdog->cpu), true)) {
+		WRITE_ONCE(watchdog->struck, true);
 		__apic_send_IPI_mask(cpumask_of(watchdog->cpu), NMI_VECTOR);
+	}
 	watchdog->seen = run;
 	hrtimer_forward_now(timer, ns_to_ktime(PERIOD));
 	return HRTIMER_RESTART;
@@ -103,6 +129,7 @@ struct shunt_watchdog *shunt_watchdog_start(u32 cpu, int *error)
 		return NULL;
 
 	watchdog->cpu = cpu;
+	guard(cpus_read_lock)();
 	*error = choose_host(watchdog);
 	if (*error)
 		return NULL;
@@ -127,4 +154,10 @@ void shunt_watchdog_stop(struct shunt_watchdog *watchdog)
 void shunt_watchdog_note(struct shunt_watchdog *watchdog)
 {
 	WRITE_ONCE(watchdog->run, watchdog->run + 1);
+}
+
+/* Whether it has sent an NMI since this was asked last. */
+bool shunt_watchdog_struck(struct shunt_watchdog *watchdog)
+{
+	return READ_ONCE(watchdog->struck) && xchg(&watchdog->struck, false);
 }

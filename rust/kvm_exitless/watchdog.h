@@ -12,5 +12,6 @@ void shunt_watchdog_exit(void);
 struct shunt_watchdog *shunt_watchdog_start(u32 cpu, int *error);
 void shunt_watchdog_stop(struct shunt_watchdog *watchdog);
 void shunt_watchdog_note(struct shunt_watchdog *watchdog);
+bool shunt_watchdog_struck(struct shunt_watchdog *watchdog);
 
 #endif

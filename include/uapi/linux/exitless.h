@@ -22,7 +22,7 @@
 /*
  * Deliver an interrupt directly, whenever that is possible, until it is
  * disarmed. EOPNOTSUPP if it is not possible now, with the reason in `refusal`;
- * EEXIST if the GSI is armed.
+ * EEXIST if its GSI is armed.
  */
 #define EXITLESS_ARM		_IOWR(0xe1, 1, struct exitless_arm)
 
@@ -40,7 +40,7 @@
 
 struct exitless_arm {
 	__s32 eventfd;		/* the device's interrupt signals it; irqfd of the VM */
-	__u32 gsi;		/* that the irqfd raises */
+	__u32 gsi;		/* out: that the irqfd raises */
 	__u32 flags;
 	__u32 refusal;		/* out: enum exitless_refusal */
 };
@@ -53,13 +53,15 @@ enum exitless_refusal {
 	EXITLESS_FRED = 5,		/* the guest may use FRED */
 	EXITLESS_NOT_PINNED = 6,	/* the vCPU's thread, to one CPU */
 	EXITLESS_NOT_ASSIGNED = 7,	/* no device signals the eventfd */
-	EXITLESS_NO_ROUTE = 8,		/* not an edge-triggered MSI to one vCPU */
+	EXITLESS_NO_ROUTE = 8,		/* no irqfd, or not an edge-triggered MSI to one vCPU */
 	EXITLESS_VECTOR = 9,		/* the guest's is not of 0x20 to 0x2f */
-	EXITLESS_VECTOR_TAKEN = 10,	/* on that CPU, or the interrupt is on the move */
+	EXITLESS_VECTOR_TAKEN = 10,	/* on that CPU */
 	EXITLESS_CPU_TAKEN = 11,	/* by another vCPU */
 	EXITLESS_NOT_MOVABLE = 12,	/* the interrupt is not remapped */
 	EXITLESS_NO_MEMORY = 13,
 	EXITLESS_NO_WATCHDOG = 14,	/* there is no other CPU for it */
+	EXITLESS_INTERRUPTS_OFF = 15,	/* the guest keeps them off, again and again */
+	EXITLESS_MOVING = 16,		/* no refusal: direct when its last move is over */
 };
 
 #endif

@@ -20,11 +20,12 @@ pub enum Refusal {
     NotPinned = 6,
     /// No device delivers interrupts to the eventfd.
     NotAssigned = 7,
-    /// The GSI is not an edge-triggered MSI to exactly one vCPU.
+    /// No irqfd of the VM has the eventfd, or its GSI is not an edge-triggered MSI to exactly one
+    /// vCPU.
     NoRoute = 8,
     /// The guest's vector is not one of those that are set aside.
     Vector = 9,
-    /// Another interrupt has the vector on that CPU, or the interrupt is still on the move.
+    /// Another interrupt has the vector on that CPU.
     VectorTaken = 10,
     /// Another vCPU runs directly on that CPU, or the CPU watches one that does.
     CpuTaken = 11,
@@ -34,6 +35,10 @@ pub enum Refusal {
     NoMemory = 13,
     /// There is no other CPU that could end runs in which the guest keeps interrupts off.
     NoWatchdog = 14,
+    /// The guest has kept interrupts off, again and again, until the watchdog ended its runs.
+    InterruptsOff = 15,
+    /// An earlier move of the interrupt has not come to its end; it is tried again soon.
+    Moving = 16,
 }
 
 impl Refusal {
@@ -68,6 +73,8 @@ impl Refusal {
             Self::NotMovable => "interrupt not remapped",
             Self::NoMemory => "no memory",
             Self::NoWatchdog => "no CPU for a watchdog",
+            Self::InterruptsOff => "guest kept interrupts off",
+            Self::Moving => "on the move",
         }
     }
 }

@@ -35,7 +35,7 @@ const fn write_only(number: u32, size: usize) -> u32 {
 pub struct ExitlessArm {
     /// The eventfd that the device's interrupt signals, and that is the VM's irqfd.
     pub eventfd: i32,
-    /// The GSI that the irqfd raises.
+    /// Out: the GSI that the irqfd raises.
     pub gsi: u32,
     /// [`EXITLESS_DELIVERY_ONLY`], [`EXITLESS_UNWATCHED`].
     pub flags: u32,

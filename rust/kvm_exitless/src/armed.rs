@@ -23,29 +23,41 @@ use exitless_vectors::{
     vectors::VectorSet, //
 };
 use kernel::{
+    cpu::CpuId,
     error::to_result,
     ffi::c_void,
     prelude::*,
     sync::Arc, //
 };
 
+/// What a module says when a vCPU is about to run.
+pub struct Entrance {
+    /// As `kvm_exitless_ops.enter` returns it.
+    pub answer: u32,
+    /// Have [`Session::look_again`] called: the vCPU should not be armed, or not there.
+    pub look_again: bool,
+}
+
 /// What a module keeps of a vCPU.
 pub trait Vcpu: Send + Sync + 'static {
     /// State that only the vCPU's own runs use.
     type Runs: Default + Send;
 
-    /// The vCPU is about to run, with interrupts off. Returns what `kvm_exitless_ops.enter` does.
-    fn enter(&self, runs: &mut Self::Runs, possible: bool) -> u32;
+    /// The vCPU is about to run, with interrupts off; on the CPU that it is armed on, if `at_home`.
+    fn enter(&self, runs: &mut Self::Runs, possible: bool, at_home: bool) -> Entrance;
 
-    /// A direct run has ended; interrupts are off.
-    fn exit(&self, runs: &mut Self::Runs, exit: &Exit) -> Verdict;
+    /// A direct run has ended; interrupts are off. It was `overlong` if the watchdog ended it and
+    /// the guest had its interrupts off.
+    fn exit(&self, runs: &mut Self::Runs, exit: &Exit, overlong: bool) -> Verdict;
 }
 
 /// The data of the callbacks. KVM does not call two of one vCPU at a time.
-struct Data<V: Vcpu> {
-    vcpu: Arc<V>,
+struct Data<S: Session> {
+    vcpu: Arc<S::Vcpu>,
+    cpu: u32,
+    attachment: Arc<Attachment<S>>,
     watchdog: Option<Watchdog>,
-    runs: UnsafeCell<V::Runs>,
+    runs: UnsafeCell<<S::Vcpu as Vcpu>::Runs>,
 }
 
 /// The vCPU is armed as long as this lives.
@@ -56,7 +68,7 @@ struct Data<V: Vcpu> {
 pub struct Armed<S: Session> {
     attachment: Arc<Attachment<S>>,
     index: u32,
-    data: NonNull<Data<S::Vcpu>>,
+    data: NonNull<Data<S>>,
 }
 
 // SAFETY: Any thread may disarm a vCPU and drop what was its data.
@@ -88,6 +100,8 @@ impl<S: Session> Armed<S> {
         };
         let data = Data {
             vcpu,
+            cpu,
+            attachment: attachment.clone(),
             watchdog,
             runs: UnsafeCell::default(),
         };
@@ -120,34 +134,43 @@ impl<S: Session> Drop for Armed<S> {
 /// # Safety
 ///
 /// As `kvm_exitless_ops.enter`; only KVM calls it, with the data of an [`Armed`].
-pub(crate) unsafe extern "C" fn enter<V: Vcpu>(data: *mut c_void, possible: bool) -> u32 {
+pub(crate) unsafe extern "C" fn enter<S: Session>(data: *mut c_void, possible: bool) -> u32 {
     // SAFETY: The data are valid while the vCPU is armed.
-    let data = unsafe { &*data.cast::<Data<V>>() };
+    let data = unsafe { &*data.cast::<Data<S>>() };
     // SAFETY: KVM makes one call of a vCPU at a time, so this is the only reference.
-    let answer = data.vcpu.enter(unsafe { &mut *data.runs.get() }, possible);
-    if let Some(watchdog) = data.watchdog.as_ref().filter(|_| answer != 0) {
+    let runs = unsafe { &mut *data.runs.get() };
+    let at_home = CpuId::current().as_u32() == data.cpu;
+    let entrance = data.vcpu.enter(runs, possible, at_home);
+    if let Some(watchdog) = data.watchdog.as_ref().filter(|_| entrance.answer != 0) {
         watchdog.note();
     }
-    answer
+    if entrance.look_again {
+        S::look_again(data.attachment.session());
+    }
+    entrance.answer
 }
 
 /// # Safety
 ///
 /// As `kvm_exitless_ops.exit`; only KVM calls it, with the data of an [`Armed`].
-pub(crate) unsafe extern "C" fn exit<V: Vcpu>(
+pub(crate) unsafe extern "C" fn exit<S: Session>(
     data: *mut c_void,
     exit: *const ffi::KvmExitlessExit,
     verdict: *mut ffi::KvmExitlessVerdict,
 ) {
     // SAFETY: The data are valid while the vCPU is armed.
-    let data = unsafe { &*data.cast::<Data<V>>() };
-    if let Some(watchdog) = &data.watchdog {
-        watchdog.note();
-    }
+    let data = unsafe { &*data.cast::<Data<S>>() };
     // SAFETY: It is valid during this call.
-    let exit = parse(unsafe { &*exit });
+    let exit = unsafe { &*exit };
+    // Asked at any exit, so that an NMI that came too late does not count at a later one.
+    let was_struck = data.watchdog.as_ref().is_some_and(|watchdog| {
+        watchdog.note();
+        watchdog.has_struck()
+    });
     // SAFETY: KVM makes one call of a vCPU at a time, so this is the only reference.
-    let ours = data.vcpu.exit(unsafe { &mut *data.runs.get() }, &exit);
+    let runs = unsafe { &mut *data.runs.get() };
+    let overlong = was_struck && exit.nmi && exit.masked;
+    let ours = data.vcpu.exit(runs, &parse(exit), overlong);
     let answer = ffi::KvmExitlessVerdict {
         host: ours.host,
         pending: ours.pending.bits(),

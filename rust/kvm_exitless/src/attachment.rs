@@ -7,6 +7,10 @@ use crate::{
         self,
         Vcpu, //
     },
+    consumer::{
+        Consumer,
+        Device, //
+    },
     ffi,
 };
 use core::{
@@ -21,7 +25,10 @@ use kernel::{
     error::to_result,
     ffi::c_void,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
 };
 
 /// What a module keeps of a VM.
@@ -30,7 +37,10 @@ pub trait Session: Send + Sync + 'static {
     type Vcpu: Vcpu;
 
     /// The VM's interrupt routes have changed. May sleep; must not end the attachment.
-    fn routes_changed(&self);
+    fn routes_changed(this: ArcBorrow<'_, Self>);
+
+    /// A vCPU has asked for it, see [`crate::Entrance`]. Called with interrupts off.
+    fn look_again(this: ArcBorrow<'_, Self>);
 }
 
 /// Where an interrupt goes in the guest.
@@ -62,8 +72,8 @@ unsafe impl<S: Session> Sync for Attachment<S> {}
 impl<S: Session> Attachment<S> {
     const OPS: ffi::KvmExitlessOps = ffi::KvmExitlessOps {
         routes_changed: routes_changed::<S>,
-        enter: armed::enter::<S::Vcpu>,
-        exit: armed::exit::<S::Vcpu>,
+        enter: armed::enter::<S>,
+        exit: armed::exit::<S>,
     };
 
     /// Attaches the VM of a descriptor.
@@ -93,6 +103,13 @@ impl<S: Session> Attachment<S> {
             _session: PhantomData,
         };
         Ok(Arc::new(attachment, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// The GSI that the eventfd of a consumer raises. `None` if no irqfd of the VM has it.
+    pub fn gsi<D: Device>(&self, consumer: &Consumer<D>) -> Option<u32> {
+        // SAFETY: The VM is valid by the type invariant, and so is the consumer.
+        let gsi = unsafe { ffi::shunt_consumer_gsi(consumer.as_raw(), self.kvm.as_ptr()) };
+        u32::try_from(gsi).ok()
     }
 
     /// Where a GSI goes. `None` if it is no edge-triggered MSI to exactly one vCPU.
@@ -125,6 +142,11 @@ impl<S: Session> Attachment<S> {
         unsafe { ffi::kvm_exitless_settle(self.kvm.as_ptr()) }
     }
 
+    pub(crate) fn session(&self) -> ArcBorrow<'_, S> {
+        // SAFETY: It came from `into_raw`, and the reference is ours, by the type invariant.
+        unsafe { ArcBorrow::from_raw(self.session) }
+    }
+
     pub(crate) fn kvm(&self) -> *mut ffi::Kvm {
         self.kvm.as_ptr()
     }
@@ -145,5 +167,5 @@ impl<S: Session> Drop for Attachment<S> {
 /// As `kvm_exitless_ops.routes_changed`; only KVM calls it, with the data of an [`Attachment`].
 unsafe extern "C" fn routes_changed<S: Session>(session: *mut c_void) {
     // SAFETY: The attachment has a reference until KVM has forgotten the session.
-    unsafe { &*session.cast::<S>() }.routes_changed();
+    S::routes_changed(unsafe { ArcBorrow::from_raw(session.cast::<S>()) });
 }

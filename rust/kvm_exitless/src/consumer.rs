@@ -60,23 +60,34 @@ impl<D: Device> Consumer<D> {
         Ok(Self { consumer, device })
     }
 
+    pub(crate) fn as_raw(&self) -> *mut ffi::ShuntConsumer {
+        self.consumer.as_ptr()
+    }
+
     /// Whether a device signals the eventfd.
     pub fn is_connected(&self) -> bool {
         // SAFETY: It is valid by the type invariant.
         unsafe { ffi::shunt_consumer_is_connected(self.consumer.as_ptr()) }
     }
 
-    /// Moves the device's interrupt to a vector of a CPU; `None` is an ordinary one.
+    /// Moves the device's interrupt to a vector of a CPU.
     ///
     /// # Errors
     ///
     /// - `ENXIO`: no device signals the eventfd.
     /// - `EBUSY`: the vector is taken, or an earlier move has not come to its end.
     /// - `EINVAL`: it is no interrupt that can move at once.
-    pub fn choose_vector(&self, cpu: u32, vector: Option<ChosenVector>) -> Result {
-        let vector = vector.map_or(0, |vector| vector.vector().into());
+    pub fn choose_vector(&self, cpu: u32, vector: ChosenVector) -> Result {
+        let vector = vector.vector().into();
         // SAFETY: It is valid by the type invariant.
         to_result(unsafe { ffi::shunt_consumer_choose_vector(self.consumer.as_ptr(), cpu, vector) })
+    }
+
+    /// Moves it to an ordinary vector of the CPU, if there is a device; the former one is free then
+    /// for another guest. Sleeps until an earlier move has come to its end.
+    pub fn leave_vector(&self, cpu: u32) {
+        // SAFETY: It is valid by the type invariant.
+        unsafe { ffi::shunt_consumer_leave_vector(self.consumer.as_ptr(), cpu) }
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) struct KvmExitlessExit {
     pub(crate) vector: u8,
     pub(crate) fault: bool,
     pub(crate) nmi: bool,
+    pub(crate) masked: bool,
     pub(crate) in_service: u16,
 }
 
@@ -62,11 +63,12 @@ pub(crate) struct KvmExitlessOps {
 }
 
 const _: () = {
-    assert!(size_of::<KvmExitlessExit>() == 6);
+    assert!(size_of::<KvmExitlessExit>() == 8);
     assert!(offset_of!(KvmExitlessExit, vector) == 1);
     assert!(offset_of!(KvmExitlessExit, fault) == 2);
     assert!(offset_of!(KvmExitlessExit, nmi) == 3);
-    assert!(offset_of!(KvmExitlessExit, in_service) == 4);
+    assert!(offset_of!(KvmExitlessExit, masked) == 4);
+    assert!(offset_of!(KvmExitlessExit, in_service) == 6);
     assert!(size_of::<KvmExitlessVerdict>() == 6);
     assert!(offset_of!(KvmExitlessVerdict, pending) == 2);
     assert!(offset_of!(KvmExitlessVerdict, in_service) == 4);
@@ -99,6 +101,7 @@ extern "C" {
     pub(crate) fn shunt_watchdog_start(cpu: u32, error: *mut c_int) -> *mut ShuntWatchdog;
     pub(crate) fn shunt_watchdog_stop(watchdog: *mut ShuntWatchdog);
     pub(crate) fn shunt_watchdog_note(watchdog: *mut ShuntWatchdog);
+    pub(crate) fn shunt_watchdog_struck(watchdog: *mut ShuntWatchdog) -> bool;
 
     pub(crate) fn shunt_consumer_register(
         eventfd: c_int,
@@ -108,9 +111,11 @@ extern "C" {
     ) -> *mut ShuntConsumer;
     pub(crate) fn shunt_consumer_unregister(consumer: *mut ShuntConsumer);
     pub(crate) fn shunt_consumer_is_connected(consumer: *mut ShuntConsumer) -> bool;
+    pub(crate) fn shunt_consumer_gsi(consumer: *mut ShuntConsumer, kvm: *mut Kvm) -> c_int;
     pub(crate) fn shunt_consumer_choose_vector(
         consumer: *mut ShuntConsumer,
         cpu: u32,
         vector: u32,
     ) -> c_int;
+    pub(crate) fn shunt_consumer_leave_vector(consumer: *mut ShuntConsumer, cpu: u32);
 }

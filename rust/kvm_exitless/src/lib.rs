@@ -19,10 +19,12 @@ mod armed;
 mod attachment;
 mod consumer;
 mod ffi;
+mod later;
 mod watchdog;
 
 pub use armed::{
     Armed,
+    Entrance,
     Vcpu, //
 };
 pub use attachment::{
@@ -34,4 +36,5 @@ pub use consumer::{
     Consumer,
     Device, //
 };
+pub use later::cancel;
 pub use watchdog::NmiHandler;

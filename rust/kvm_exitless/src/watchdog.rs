@@ -62,6 +62,12 @@ impl Watchdog {
         // SAFETY: It is valid by the type invariant.
         unsafe { ffi::shunt_watchdog_note(self.0.as_ptr()) }
     }
+
+    /// Whether it has sent an NMI since this was asked last.
+    pub(crate) fn has_struck(&self) -> bool {
+        // SAFETY: It is valid by the type invariant.
+        unsafe { ffi::shunt_watchdog_struck(self.0.as_ptr()) }
+    }
 }
 
 impl Drop for Watchdog {

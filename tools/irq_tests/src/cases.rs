@@ -4,21 +4,27 @@
 
 use std::fmt;
 use std::os::fd::AsRawFd;
-use std::thread;
 
-use anyhow::{anyhow, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 use exitless_vectors::refusal::Refusal;
 use exitless_vectors::uapi::EXITLESS_DELIVERY_ONLY;
 use rustix::io::Errno;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::exitless::{Exitless, Refused};
-use crate::guest::{
-    ask_for, end_nothing, interrupt_itself, reload_idt, start, wait_with_interrupts_off, IDTR,
-    RELEASE, SOFTWARE_SEEN,
-};
+use crate::guest::{ask_for, start};
 use crate::modules;
 use crate::scene::{unpin, Exits, Scene, GSI, VECTORS};
+
+mod hostile;
+mod places;
+
+pub(crate) use hostile::be_victim;
+use hostile::{
+    idt_edited, idt_gone, idt_registers, idt_short, interrupts_off, killed, needless_eois,
+    offender, software_interrupts,
+};
+use places::{device_goes_and_comes, moves, route_changes, two_guests, watcher_stays};
 
 /// A test.
 pub(crate) struct Test {
@@ -52,12 +58,20 @@ tests![
     disarmed,
     route_changes,
     device_goes_and_comes,
+    moves,
+    two_guests,
+    watcher_stays,
     refusals,
     unload,
     needless_eois,
     idt_registers,
+    idt_edited,
     software_interrupts,
     interrupts_off,
+    offender,
+    killed,
+    idt_short,
+    idt_gone,
 ];
 
 /// Interrupts of a measurement.
@@ -144,61 +158,30 @@ fn disarmed() -> Result<()> {
     expect_seen(&scene, 4 * COUNT)
 }
 
-/// Direct, to another vector, to one that cannot be direct, and back.
-fn route_changes() -> Result<()> {
-    let mut program = start();
-    (0..4).for_each(|_| ask_for(&mut program, COUNT));
-    let mut scene = Scene::new(&program)?;
-    let exitless = scene.attach()?;
-    scene.arm(&exitless, 0)?;
-    for vector in [VECTORS[0], VECTORS[1], VECTORS[2], VECTORS[0]] {
-        scene.route(vector)?;
-        let exits = scene.exits()?;
-        println!("# route_changes: vector {vector:#x}: {exits:?}");
-    }
-    expect_seen(&scene, 4 * COUNT)
-}
-
-/// MSI is switched off and on again.
-fn device_goes_and_comes() -> Result<()> {
-    let mut program = start();
-    (0..2).for_each(|_| ask_for(&mut program, COUNT));
-    let mut scene = Scene::new(&program)?;
-    let exitless = scene.attach()?;
-    scene.arm(&exitless, 0)?;
-    scene.run_to_mark()?;
-    scene.edu.device.clear_msi()?;
-    let report = exitless.report()?;
-    ensure!(report.contains("gsi 24: no assigned device"), "{report}");
-    scene.edu.device.set_msi(scene.event.as_raw_fd())?;
-    expect_direct(scene.exits()?, &exitless)?;
-    expect_seen(&scene, 2 * COUNT)
-}
-
 fn refusals() -> Result<()> {
     let scene = Scene::new(&start())?;
     let exitless = scene.attach()?;
     let stranger = EventFd::new(libc::EFD_CLOEXEC)?;
-    let answer = exitless.arm(GSI, stranger.as_raw_fd(), 0);
-    expect_refusal(answer, Refusal::NotAssigned)?;
+    expect_refusal(exitless.arm(stranger.as_raw_fd(), 0), Refusal::NoRoute)?;
+    let vm = scene.machine.fd();
+    vm.register_irqfd(&stranger, GSI + 1).context("irqfd")?;
+    expect_refusal(exitless.arm(stranger.as_raw_fd(), 0), Refusal::NotAssigned)?;
     scene.route(VECTORS[2])?;
     expect_refusal(scene.arm(&exitless, 0), Refusal::Vector)?;
-    let answer = exitless.arm(GSI + 1, scene.event.as_raw_fd(), 0);
-    expect_refusal(answer, Refusal::NoRoute)?;
     scene.route(VECTORS[0])?;
     match scene.is_alone {
         true => {
-            let answer = exitless.arm(GSI, scene.event.as_raw_fd(), 0);
+            let answer = exitless.arm(scene.event.as_raw_fd(), 0);
             expect_refusal(answer, Refusal::NoWatchdog)
         }
         false => {
-            unpin()?;
+            unpin(None)?;
             expect_refusal(scene.arm(&exitless, 0), Refusal::NotPinned)
         }
     }
 }
 
-fn expect_refusal(answer: Result<(), Refused>, want: Refusal) -> Result<()> {
+fn expect_refusal(answer: Result<u32, Refused>, want: Refusal) -> Result<()> {
     let refused = answer.err().context("armed")?;
     ensure!(refused.refusal == want as u32, "{refused}, want {want:?}");
     let errno = refused.error.raw_os_error();
@@ -214,75 +197,4 @@ fn unload() -> Result<()> {
     let answer = modules::unload();
     ensure!(answer == Err(Errno::AGAIN), "{answer:?}");
     Ok(())
-}
-
-/// EOIs when nothing is in service change nothing, and are no exits.
-fn needless_eois() -> Result<()> {
-    let mut program = start();
-    end_nothing(&mut program, 100_000);
-    ask_for(&mut program, COUNT);
-    let mut scene = Scene::new(&program)?;
-    let exitless = scene.attach()?;
-    scene.arm(&exitless, 0)?;
-    expect_direct(scene.exits()?, &exitless)?;
-    expect_seen(&scene, COUNT)
-}
-
-/// The guest sees its own limit, and goes on directly with what it loads.
-fn idt_registers() -> Result<()> {
-    let mut program = start();
-    ask_for(&mut program, COUNT);
-    reload_idt(&mut program);
-    ask_for(&mut program, COUNT);
-    let mut scene = Scene::new(&program)?;
-    let exitless = scene.attach()?;
-    scene.arm(&exitless, 0)?;
-    scene.run_to_mark()?;
-    expect_direct(scene.exits()?, &exitless)?;
-    let limit: u16 = scene.machine.ram().load(IDTR.into())?;
-    ensure!(limit == 0xfff, "limit {limit:#x}");
-    expect_seen(&scene, 2 * COUNT)
-}
-
-/// `INT n` beyond the limit gets to the guest's handler, each once.
-fn software_interrupts() -> Result<()> {
-    let mut program = start();
-    interrupt_itself(&mut program, COUNT);
-    ask_for(&mut program, COUNT);
-    let mut scene = Scene::new(&program)?;
-    let exitless = scene.attach()?;
-    scene.arm(&exitless, 0)?;
-    scene.run_to_mark()?;
-    print("software_interrupts", &exitless)?;
-    let seen: u64 = scene.machine.ram().load(SOFTWARE_SEEN.into())?;
-    ensure!(seen == u64::from(COUNT), "{seen} of {COUNT}");
-    expect_seen(&scene, COUNT)
-}
-
-/// The watchdog ends the runs of a guest that keeps interrupts off, again and again.
-fn interrupts_off() -> Result<()> {
-    const ENOUGH: u64 = 5;
-    let mut program = start();
-    wait_with_interrupts_off(&mut program);
-    ask_for(&mut program, COUNT);
-    let mut scene = Scene::new(&program)?;
-    if scene.is_alone {
-        return Err(Skip("one CPU has nobody to watch it").into());
-    }
-    let exitless = scene.attach()?;
-    scene.arm(&exitless, 0)?;
-    let ram = scene.machine.ram().clone();
-    thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
-            unpin()?;
-            while exitless.nmis()? < ENOUGH {
-                thread::yield_now();
-            }
-            anyhow::Ok(ram.store(RELEASE.into(), 1u32)?)
-        });
-        scene.run_to_mark()?;
-        watcher.join().map_err(|_| anyhow!("the watcher is gone"))?
-    })?;
-    print("interrupts_off", &exitless)?;
-    expect_seen(&scene, COUNT)
 }

@@ -22,9 +22,9 @@ pub(crate) struct Edu {
 }
 
 impl Edu {
-    /// Takes it.
-    pub(crate) fn find() -> Result<Self> {
-        let device = Device::find("0x1234", "0x11e8")?;
+    /// Takes the one of this number.
+    pub(crate) fn find(number: usize) -> Result<Self> {
+        let device = Device::find("0x1234", "0x11e8", number)?;
         let registers = Arc::new(device.bar(0)?);
         Ok(Self { device, registers })
     }

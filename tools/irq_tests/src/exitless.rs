@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::thread;
 
 use anyhow::{Context, Result};
 use exitless_vectors::uapi::{ExitlessArm, EXITLESS_ARM, EXITLESS_ATTACH, EXITLESS_DISARM};
@@ -44,16 +45,15 @@ impl Exitless {
         Ok(exitless)
     }
 
-    /// Arms an interrupt.
-    pub(crate) fn arm(&self, gsi: u32, eventfd: RawFd, flags: u32) -> Result<(), Refused> {
+    /// Arms an interrupt; yields its GSI.
+    pub(crate) fn arm(&self, eventfd: RawFd, flags: u32) -> Result<u32, Refused> {
         let mut arm = ExitlessArm {
             eventfd,
-            gsi,
             flags,
-            refusal: 0,
+            ..ExitlessArm::default()
         };
         let result = self.call(EXITLESS_ARM, (&raw mut arm).cast());
-        result.map_err(|error| Refused {
+        result.map(|()| arm.gsi).map_err(|error| Refused {
             refusal: arm.refusal,
             error,
         })
@@ -74,11 +74,24 @@ impl Exitless {
         Ok(lines.join("\n"))
     }
 
+    /// Waits until a line of the report is as `wanted`.
+    pub(crate) fn await_line(&self, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        while !self.report()?.lines().any(&wanted) {
+            thread::yield_now();
+        }
+        Ok(())
+    }
+
     /// How many NMIs have ended direct runs of the first vCPU.
     pub(crate) fn nmis(&self) -> Result<u64> {
+        self.number("nmi")
+    }
+
+    /// The number behind the first such word of the report.
+    pub(crate) fn number(&self, word: &str) -> Result<u64> {
         let report = self.report()?;
         let mut words = report.split_whitespace();
-        words.find(|&word| word == "nmi").context("no vCPU")?;
+        words.find(|&found| found == word).context("no vCPU")?;
         Ok(words.next().context("no number")?.parse()?)
     }
 

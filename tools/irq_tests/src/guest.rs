@@ -16,6 +16,8 @@ pub(crate) const SOFTWARE_SEEN: u32 = 0xc010;
 pub(crate) const IDTR: u32 = 0xc020;
 /// Ends [`wait_with_interrupts_off`], 4 bytes.
 pub(crate) const RELEASE: u32 = 0xc030;
+/// How many interrupts [`other_handler`] has seen, 8 bytes.
+pub(crate) const OTHER_SEEN: u32 = 0xc040;
 /// The guest's vector for itself, above the limit of a direct run.
 pub(crate) const SOFTWARE: u8 = 0x80;
 /// Set by the handler.
@@ -79,8 +81,33 @@ pub(crate) fn reload_idt(program: &mut Asm) {
     program.store_idt(Mem::Ram(IDTR)).load_idt(Mem::Ram(IDTR));
 }
 
+/// Loads what is at [`IDTR`].
+pub(crate) fn load_idt(program: &mut Asm) {
+    program.load_idt(Mem::Ram(IDTR));
+}
+
 /// Acknowledges the interrupt at the device, counts it, and ends it at the local APIC.
 pub(crate) fn handler() -> Asm {
+    counting(SEEN)
+}
+
+/// The same, with a counter of its own.
+pub(crate) fn other_handler() -> Asm {
+    counting(OTHER_SEEN)
+}
+
+/// Counts an interrupt and stays, with interrupts on.
+pub(crate) fn endless_handler() -> Asm {
+    let mut program = Asm::long();
+    program
+        .mov(Reg::Ax, 1)
+        .add_to(Width::Quad, Mem::Ram(SEEN), Reg::Ax)
+        .interrupts_on()
+        .endlessly(|_| {});
+    program
+}
+
+fn counting(counter: u32) -> Asm {
     let mut program = Asm::long();
     program
         .push(Reg::Ax)
@@ -88,7 +115,7 @@ pub(crate) fn handler() -> Asm {
         .push(Reg::Dx)
         .mov(Reg::Ax, 1)
         .store(Width::Long, Mem::At(Reg::Di), Reg::Ax)
-        .add_to(Width::Quad, Mem::Ram(SEEN), Reg::Ax)
+        .add_to(Width::Quad, Mem::Ram(counter), Reg::Ax)
         .store(Width::Long, Mem::Ram(DONE), Reg::Ax)
         .write_msr(EOI, 0)
         .pop(Reg::Dx)

@@ -35,7 +35,16 @@ struct Options {
     /// Print figures, a JSON object per line, instead of testing
     #[arg(long)]
     figures: bool,
+    /// Be what a test kills
+    #[arg(long, hide = true)]
+    victim: bool,
 }
+
+/// The option that makes a process the victim of a test.
+const VICTIM: &str = "--victim";
+
+/// Seconds until a test that hangs ends the process, which the test's absence then tells of.
+const LIMIT: u32 = 60;
 
 fn main() -> ExitCode {
     match work(&Options::parse()) {
@@ -50,6 +59,10 @@ fn main() -> ExitCode {
 
 /// Whether all tests passed.
 fn work(options: &Options) -> Result<bool> {
+    if options.victim {
+        cases::be_victim()?;
+        return Ok(true);
+    }
     modules::load(&options.module)?;
     if options.figures {
         figures::print()?;
@@ -73,6 +86,8 @@ fn work(options: &Options) -> Result<bool> {
 /// Runs a test; whether it did not fail.
 fn report(number: usize, test: &Test) -> bool {
     let name = test.name;
+    // SAFETY: It takes no memory of ours.
+    unsafe { libc::alarm(LIMIT) };
     match (test.run)() {
         Ok(()) => {
             println!("ok {number} {name}");

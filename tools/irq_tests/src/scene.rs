@@ -12,7 +12,7 @@ use kvm_bindings::{
     KVM_IRQ_ROUTING_MSI,
 };
 use rawguest::{Access, Asm, Exit, Machine, Vcpu};
-use rustix::thread::{sched_setaffinity, CpuSet};
+use rustix::thread::{sched_setaffinity, CpuSet, Pid};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::edu::Edu;
@@ -58,10 +58,15 @@ pub(crate) struct Scene {
 impl Scene {
     /// A guest that runs `program`, with handlers for [`VECTORS`].
     pub(crate) fn new(program: &Asm) -> Result<Self> {
+        Self::with_device(0, program)
+    }
+
+    /// The same with another one of the devices.
+    pub(crate) fn with_device(number: usize, program: &Asm) -> Result<Self> {
         let online = fs::read_to_string("/sys/devices/system/cpu/online")?;
         let is_alone = online.trim() == "0";
-        pin()?;
-        let edu = Edu::find()?;
+        pin(None, CPU)?;
+        let edu = Edu::find(number)?;
         let machine = Machine::with_local_apics()?;
         machine.show_memory(SLOT, REGISTERS, &edu.registers)?;
         for vector in VECTORS {
@@ -119,9 +124,9 @@ impl Scene {
     }
 
     /// Arms the interrupt, with a watchdog if there is a CPU for it.
-    pub(crate) fn arm(&self, exitless: &Exitless, flags: u32) -> Result<(), Refused> {
+    pub(crate) fn arm(&self, exitless: &Exitless, flags: u32) -> Result<u32, Refused> {
         let unwatched = if self.is_alone { EXITLESS_UNWATCHED } else { 0 };
-        exitless.arm(GSI, self.event.as_raw_fd(), flags | unwatched)
+        exitless.arm(self.event.as_raw_fd(), flags | unwatched)
     }
 
     /// Runs until the next mark; yields the vCPU's exits meanwhile.
@@ -156,16 +161,16 @@ impl Scene {
     }
 }
 
-/// This thread runs on one CPU from now on.
-fn pin() -> Result<()> {
+/// A thread, this one if none is named, runs on one CPU from now on.
+pub(crate) fn pin(thread: Option<Pid>, cpu: usize) -> Result<()> {
     let mut cpus = CpuSet::new();
-    cpus.set(CPU);
-    sched_setaffinity(None, &cpus).context("sched_setaffinity")
+    cpus.set(cpu);
+    sched_setaffinity(thread, &cpus).context("sched_setaffinity")
 }
 
-/// This thread may run on all CPUs again.
-pub(crate) fn unpin() -> Result<()> {
+/// A thread, this one if none is named, may run on all CPUs again.
+pub(crate) fn unpin(thread: Option<Pid>) -> Result<()> {
     let mut cpus = CpuSet::new();
     (0..CpuSet::MAX_CPU).for_each(|cpu| cpus.set(cpu));
-    sched_setaffinity(None, &cpus).context("sched_setaffinity")
+    sched_setaffinity(thread, &cpus).context("sched_setaffinity")
 }

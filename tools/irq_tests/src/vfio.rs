@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use libc::{c_ulong, c_void};
@@ -67,18 +67,24 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Takes the first device with these identifiers from its driver.
-    pub(crate) fn find(vendor: &str, device: &str) -> Result<Self> {
+    /// Takes the device of this number, of those with these identifiers, from its driver.
+    pub(crate) fn find(vendor: &str, device: &str, number: usize) -> Result<Self> {
         let is = |path: &Path, file: &str, want: &str| {
             fs::read_to_string(path.join(file)).is_ok_and(|found| found.trim() == want)
         };
-        let mut entries = fs::read_dir(DEVICES).context(DEVICES)?.flatten();
-        let entry = entries
-            .find(|it| is(&it.path(), "vendor", vendor) && is(&it.path(), "device", device))
-            .with_context(|| format!("there is no device {vendor}:{device}"))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        bind(&entry.path(), &name)?;
-        let group = fs::read_link(entry.path().join("iommu_group")).context("IOMMU group")?;
+        let entries = fs::read_dir(DEVICES).context(DEVICES)?.flatten();
+        let mut paths: Vec<PathBuf> = entries
+            .map(|entry| entry.path())
+            .filter(|path| is(path, "vendor", vendor) && is(path, "device", device))
+            .collect();
+        paths.sort();
+        let path = paths
+            .get(number)
+            .with_context(|| format!("there is no device {vendor}:{device} number {number}"))?;
+        let name = path.file_name().context("a device's name")?;
+        let name = name.to_string_lossy().into_owned();
+        bind(path, &name)?;
+        let group = fs::read_link(path.join("iommu_group")).context("IOMMU group")?;
         let group = group.file_name().context("IOMMU group")?.to_string_lossy();
         Self::open(&group, &name)
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! exitless.ko in L1, whose machine has an IOMMU and QEMU's `edu` device to assign.
+//! exitless.ko in L1, whose machine has an IOMMU and two of QEMU's `edu` devices to assign.
 
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ pub(super) fn hardware() -> Hardware {
     let words = [
         "-device",
         "intel-iommu,intremap=on,caching-mode=on,eim=on",
+        "-device",
+        "edu",
         "-device",
         "edu",
     ];
