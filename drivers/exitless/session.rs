@@ -22,8 +22,7 @@ use exitless_vectors::{
     }, //
 };
 use kernel::{
-    impl_has_delayed_work,
-    new_mutex,
+    impl_has_delayed_work, new_mutex,
     prelude::*,
     sync::{
         Arc,

@@ -25,6 +25,10 @@ use kernel::{
     sync::Arc, //
 };
 use kvm_exitless::{
+    trace::{
+        self,
+        Where, //
+    },
     Attachment,
     Consumer, //
 };
@@ -69,6 +73,18 @@ impl Entry {
             cpu,
             vector,
         })
+    }
+
+    fn set_state(&mut self, state: Result<Place, Refusal>) {
+        if state != self.state {
+            self.state = state;
+            let to = state.map(|place| Where {
+                vector: place.vector.vector(),
+                vcpu: place.vcpu,
+                cpu: place.cpu,
+            });
+            trace::place(self.gsi, to);
+        }
     }
 
     /// The guest comes to own the vector before the first interrupt has it.
@@ -127,7 +143,7 @@ impl Table {
             Err(rejection) => return Err((rejection, entry)),
         };
         let place = entry.wanted(&vm, &self.vcpus);
-        entry.state = place.and_then(|place| entry.enter(&vm, &mut self.vcpus, place));
+        entry.set_state(place.and_then(|place| entry.enter(&vm, &mut self.vcpus, place)));
         if let Err(refusal) = entry.state {
             if refusal != Refusal::Moving {
                 return Err((Rejection::Refused(refusal), entry));
@@ -135,7 +151,9 @@ impl Table {
         }
         let gsi = entry.gsi;
         let pushed = self.entries.push_within_capacity(entry);
-        pushed.map(|()| gsi).map_err(|error| (Rejection::Failed(ENOMEM), error.0))
+        pushed
+            .map(|()| gsi)
+            .map_err(|error| (Rejection::Failed(ENOMEM), error.0))
     }
 
     /// Whether an interrupt can be added; gives it its GSI, and makes room for it.
@@ -175,11 +193,11 @@ impl Table {
                 }
                 entry.leave(vm, &mut self.vcpus, place);
             }
-            entry.state = Err(wanted.err().unwrap_or(Refusal::Moving));
+            entry.set_state(Err(wanted.err().unwrap_or(Refusal::Moving)));
         }
         for entry in &mut self.entries {
             if let (Err(_), Ok(place)) = (entry.state, entry.wanted(vm, &self.vcpus)) {
-                entry.state = entry.enter(vm, &mut self.vcpus, place);
+                entry.set_state(entry.enter(vm, &mut self.vcpus, place));
             }
         }
         self.is_unsettled()

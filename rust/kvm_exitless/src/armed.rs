@@ -8,6 +8,7 @@ use crate::{
         Session, //
     },
     ffi,
+    trace,
     watchdog::Watchdog, //
 };
 use core::{
@@ -51,13 +52,20 @@ pub trait Vcpu: Send + Sync + 'static {
     fn exit(&self, runs: &mut Self::Runs, exit: &Exit, overlong: bool) -> Verdict;
 }
 
+/// What only the vCPU's own runs use.
+struct Own<R> {
+    runs: R,
+    is_direct: bool,
+}
+
 /// The data of the callbacks. KVM does not call two of one vCPU at a time.
 struct Data<S: Session> {
     vcpu: Arc<S::Vcpu>,
+    index: u32,
     cpu: u32,
     attachment: Arc<Attachment<S>>,
     watchdog: Option<Watchdog>,
-    runs: UnsafeCell<<S::Vcpu as Vcpu>::Runs>,
+    own: UnsafeCell<Own<<S::Vcpu as Vcpu>::Runs>>,
 }
 
 /// The vCPU is armed as long as this lives.
@@ -100,10 +108,14 @@ impl<S: Session> Armed<S> {
         };
         let data = Data {
             vcpu,
+            index,
             cpu,
             attachment: attachment.clone(),
             watchdog,
-            runs: UnsafeCell::default(),
+            own: UnsafeCell::new(Own {
+                runs: Default::default(),
+                is_direct: false,
+            }),
         };
         let data = NonNull::from(KBox::leak(KBox::new(data, GFP_KERNEL_ACCOUNT)?));
         let (kvm, pointer) = (attachment.kvm(), data.as_ptr().cast());
@@ -138,10 +150,15 @@ pub(crate) unsafe extern "C" fn enter<S: Session>(data: *mut c_void, possible: b
     // SAFETY: The data are valid while the vCPU is armed.
     let data = unsafe { &*data.cast::<Data<S>>() };
     // SAFETY: KVM makes one call of a vCPU at a time, so this is the only reference.
-    let runs = unsafe { &mut *data.runs.get() };
+    let own = unsafe { &mut *data.own.get() };
     let at_home = CpuId::current().as_u32() == data.cpu;
-    let entrance = data.vcpu.enter(runs, possible, at_home);
-    if let Some(watchdog) = data.watchdog.as_ref().filter(|_| entrance.answer != 0) {
+    let entrance = data.vcpu.enter(&mut own.runs, possible, at_home);
+    let is_direct = entrance.answer != 0;
+    if is_direct != own.is_direct {
+        own.is_direct = is_direct;
+        trace::mode(data.index, is_direct, possible, at_home);
+    }
+    if let Some(watchdog) = data.watchdog.as_ref().filter(|_| is_direct) {
         watchdog.note();
     }
     if entrance.look_again {
@@ -168,14 +185,15 @@ pub(crate) unsafe extern "C" fn exit<S: Session>(
         watchdog.has_struck()
     });
     // SAFETY: KVM makes one call of a vCPU at a time, so this is the only reference.
-    let runs = unsafe { &mut *data.runs.get() };
+    let own = unsafe { &mut *data.own.get() };
     let overlong = was_struck && exit.nmi && exit.masked;
-    let ours = data.vcpu.exit(runs, &parse(exit), overlong);
+    let ours = data.vcpu.exit(&mut own.runs, &parse(exit), overlong);
     let answer = ffi::KvmExitlessVerdict {
         host: ours.host,
         pending: ours.pending.bits(),
         in_service: ours.in_service.bits(),
     };
+    trace::exit(data.index, exit, &answer, overlong);
     // SAFETY: It can be written during this call.
     unsafe { verdict.write(answer) };
 }

@@ -20,6 +20,7 @@ mod attachment;
 mod consumer;
 mod ffi;
 mod later;
+pub mod trace;
 mod watchdog;
 
 pub use armed::{

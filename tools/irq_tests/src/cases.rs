@@ -18,6 +18,7 @@ use crate::scene::{unpin, Exits, Scene, GSI, VECTORS};
 
 mod hostile;
 mod places;
+mod trace;
 
 pub(crate) use hostile::be_victim;
 use hostile::{
@@ -25,6 +26,7 @@ use hostile::{
     offender, software_interrupts,
 };
 use places::{device_goes_and_comes, moves, route_changes, two_guests, watcher_stays};
+use trace::trace;
 
 /// A test.
 pub(crate) struct Test {
@@ -63,6 +65,7 @@ tests![
     watcher_stays,
     refusals,
     unload,
+    trace,
     needless_eois,
     idt_registers,
     idt_edited,
