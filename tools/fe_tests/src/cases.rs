@@ -17,6 +17,7 @@ mod offloads;
 mod recover;
 mod reload;
 mod request;
+mod restart;
 mod rogue;
 mod root;
 mod sleep;
@@ -73,6 +74,9 @@ const OF_EACH_DISK: &[(&str, OfDisk)] = &[
     ("stress", stress::run),
 ];
 
+/// For a disk in another process, after those.
+const OF_A_SERVED_DISK: &[(&str, OfDisk)] = &[("restart", restart::run)];
+
 /// For a disk that is too slow for them.
 const OF_A_SLOW_DISK: &[(&str, OfDisk)] = &[("in-time", recover::in_time)];
 
@@ -127,7 +131,11 @@ pub(crate) fn of(machine: &'static Machine, attack: Duration) -> Vec<Test> {
             Kind::Work => OF_A_WORK_DISK,
             Kind::Fleeting => &[],
         };
-        for &(theme, run) in themes {
+        let more = match machine.bus {
+            Bus::VhostUser => OF_A_SERVED_DISK,
+            _ => &[],
+        };
+        for &(theme, run) in themes.iter().chain(more) {
             let name = format!("{}.{theme}", disk.name);
             let run =
                 move |machine: &Machine, _: &Module| fits(machine, theme).and_then(|()| run(disk));
@@ -180,7 +188,7 @@ fn of_rogues(machine: &Machine, attack: Duration) -> Vec<Test> {
 
 /// Whether the machine can have a test of disks.
 fn fits(machine: &Machine, theme: &str) -> Result<()> {
-    let reason = "requests fail when a device over vhost-user is reset; why is not known yet";
+    let reason = "the storage daemon goes on with requests of before a reset";
     match (machine.bus, theme) {
         (Bus::VhostUser, "recover") => Err(Skip(reason.to_owned()).into()),
         _ => Ok(()),

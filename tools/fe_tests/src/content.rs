@@ -17,6 +17,10 @@ pub const WRITTEN: std::ops::Range<u64> = SECTORS / 2..SECTORS / 4 * 3;
 /// See [`READ_ONLY`].
 pub const SCRATCH: std::ops::Range<u64> = SECTORS / 4 * 3..SECTORS;
 
+/// The sector, of [`SCRATCH`], whose generation is how often the process that serves the disk was
+/// restarted.
+pub const RESTARTS: u64 = SCRATCH.end - 1;
+
 /// Generation of what was never written, and of what was written last.
 pub const FIRST: u64 = 0;
 /// See [`FIRST`].

@@ -14,6 +14,8 @@ pub enum Errand<'a> {
     Take(&'a str),
     /// QEMU puts it back.
     Give(&'a str),
+    /// The process that serves it is killed, and another one started.
+    Restart(&'a str),
 }
 
 impl fmt::Display for Errand<'_> {
@@ -21,6 +23,7 @@ impl fmt::Display for Errand<'_> {
         match self {
             Self::Take(name) => write!(f, "{MARK}take {name}"),
             Self::Give(name) => write!(f, "{MARK}give {name}"),
+            Self::Restart(name) => write!(f, "{MARK}restart {name}"),
         }
     }
 }
@@ -31,6 +34,7 @@ impl<'a> Errand<'a> {
         match line.strip_prefix(MARK)?.split_once(' ')? {
             ("take", name) => Some(Self::Take(name)),
             ("give", name) => Some(Self::Give(name)),
+            ("restart", name) => Some(Self::Restart(name)),
             _ => None,
         }
     }
@@ -42,7 +46,11 @@ mod tests {
 
     #[test]
     fn an_errand_is_heard_as_it_was_said() {
-        for errand in [Errand::Take("a-1"), Errand::Give("b")] {
+        for errand in [
+            Errand::Take("a-1"),
+            Errand::Give("b"),
+            Errand::Restart("c_d"),
+        ] {
             assert_eq!(Errand::parse(&errand.to_string()), Some(errand));
         }
     }

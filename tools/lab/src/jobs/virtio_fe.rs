@@ -163,9 +163,9 @@ fn on(lab: &Lab, plan: &plan::Machine, wish: Wish<'_>) -> Result<Vec<Test>> {
         images: root.as_ref().map_or(&lab.images, |root| &root.images),
         ..lab.machine(&job, plan.cpus, &directory)
     };
-    let backends = Backend::start_all(plan, &directory)?;
+    let mut backends = Backend::start_all(plan, &directory)?;
     let outcome = boot_and_listen(&machine, &name, wish.limit(plan), |line| {
-        carry_out(line, &slots)
+        carry_out(line, &slots, &mut backends)
     })?;
     drop(backends);
     let mut tests = ktap::parse("output", outcome.stream("fe_tests"));
@@ -199,11 +199,12 @@ fn job(plan: &plan::Machine, wish: Wish<'_>) -> Job {
 }
 
 /// Does what a program in L1 asks for in this line, if it does.
-fn carry_out(line: &str, slots: &Slots) -> Result<()> {
+fn carry_out(line: &str, slots: &Slots, backends: &mut [Backend]) -> Result<()> {
     match Errand::parse(line) {
         None => Ok(()),
         Some(Errand::Take(name)) => slots.take(name),
         Some(Errand::Give(name)) => slots.give(name),
+        Some(Errand::Restart(name)) => backend::restart(backends, name),
     }
 }
 

@@ -62,7 +62,7 @@ const fn header(name: &'static str, package: &'static str) -> Need {
     }
 }
 
-static NEEDS: [Need; 29] = [
+static NEEDS: [Need; 30] = [
     program("gcc", "gcc"),
     header("stdlib.h", "libc6-dev"),
     program("ld", "binutils"),
@@ -109,6 +109,7 @@ static NEEDS: [Need; 29] = [
         package: "qemu-system-x86",
         probe: Probe::Qemu,
     },
+    program("qemu-storage-daemon", "qemu-utils"),
 ];
 
 /// What only the kernel's debug variant needs.
