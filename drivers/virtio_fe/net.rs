@@ -35,6 +35,10 @@ use kernel::{
     seq_file::SeqFile,
     seq_print,
     sync::{
+        atomic::{
+            Atomic,
+            Release, //
+        },
         Arc,
         Mutex, //
     },
@@ -79,6 +83,8 @@ struct Network<T: Transport> {
     config: Config,
     shape: Shape,
     counters: KVec<Counters>,
+    /// Of each pair, whether its transmit queue has to be reset.
+    must_reset: KVec<Atomic<bool>>,
     /// Descriptors of a receive queue and of a transmit queue.
     sizes: [u16; 2],
     device: netdev::Device<Self>,
@@ -169,14 +175,17 @@ impl<T: Transport> Network<T> {
         })?;
         let control = setup.control(config.max_pairs)?;
         let mut counters = KVec::with_capacity(config.pairs.into(), GFP_KERNEL)?;
+        let mut must_reset = KVec::with_capacity(config.pairs.into(), GFP_KERNEL)?;
         for _ in 0..config.pairs {
             counters.push(Counters::default(), GFP_KERNEL)?;
+            must_reset.push(Atomic::new(false), GFP_KERNEL)?;
         }
         let network = Arc::pin_init(
             try_pin_init!(Self {
                 config,
                 shape,
                 counters,
+                must_reset,
                 sizes,
                 device,
                 control <- new_mutex!(control),
@@ -201,12 +210,28 @@ impl<T: Transport> Network<T> {
         }
     }
 
-    /// A queue is broken.
+    /// A receive queue is broken.
     #[cold]
     fn blame(self: &Arc<Self>, broken: Broken) {
         let device = self.session.transport.device();
         dev_err!(device, "a queue is broken: {broken:?}\n");
         self.call_for_reset();
+    }
+
+    /// The transmit queue of this pair is broken.
+    #[cold]
+    fn blame_transmit(self: &Arc<Self>, pair: u32, broken: Broken) {
+        let device = self.session.transport.device();
+        dev_err!(device, "transmit queue {pair} is broken: {broken:?}\n");
+        self.call_for_transmit_reset(pair);
+    }
+
+    /// Has the transmit queue of this pair reset.
+    fn call_for_transmit_reset(self: &Arc<Self>, pair: u32) {
+        if let Some(must_reset) = self.must_reset.get(pair as usize) {
+            must_reset.store(true, Release);
+        }
+        self.call();
     }
 }
 

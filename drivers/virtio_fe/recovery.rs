@@ -7,6 +7,7 @@
 //! configuration changed ────────────────────────┐
 //! DEVICE_NEEDS_RESET, a ring that is broken,    ├─► attend, in a work queue
 //! something that is not done in time ───────────┘     reset: pause, reset, take back, begin again
+//!                                                     a queue alone: mend it
 //!                                                     configuration: look at it
 //! the system falls asleep ──► suspend                 drain, pause, reset, take back
 //! it wakes up ──────────────► wake                    begin again, look
@@ -220,6 +221,13 @@ pub(crate) trait Recover:
     /// Fails what the device had, and all from now on. It does not access memory any more.
     fn fail(&self, still: Self::Still<'_>);
 
+    /// Resets those queues alone that stand still or are broken.
+    ///
+    /// # Errors
+    ///
+    /// One cannot be: the device has to be reset.
+    fn mend(&self) -> Result;
+
     /// The configuration may have changed.
     fn look(&self);
 
@@ -248,7 +256,7 @@ pub(crate) fn attend<D: Recover>(device: &D) {
 }
 
 fn see_to<D: Recover>(device: &D, state: &mut State) {
-    if state.phase == Phase::Working && device.session().is_ill() {
+    if state.phase == Phase::Working && (device.session().is_ill() || device.mend().is_err()) {
         recover(device, state);
     }
     if state.phase == Phase::Working {

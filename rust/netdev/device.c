@@ -349,6 +349,20 @@ void shunt_tx_unlock(struct shunt_netdev *device, u32 pair)
 	__netif_tx_unlock(netdev_get_tx_queue(device->dev, pair));
 }
 
+/* Locked. False, and nothing is borrowed, if the device is down. */
+bool shunt_tx_borrow(struct shunt_netdev *device, u32 pair)
+{
+	if (!netif_running(device->dev))
+		return false;
+	__netif_tx_lock_bh(netdev_get_tx_queue(device->dev, pair));
+	return true;
+}
+
+void shunt_tx_return(struct shunt_netdev *device, u32 pair)
+{
+	__netif_tx_unlock_bh(netdev_get_tx_queue(device->dev, pair));
+}
+
 void shunt_tx_stop(struct shunt_netdev *device, u32 pair)
 {
 	netif_tx_stop_queue(netdev_get_tx_queue(device->dev, pair));

@@ -107,6 +107,8 @@ bool shunt_napi_done(struct shunt_netdev *device, u32 pair, int work);
 
 void shunt_tx_lock(struct shunt_netdev *device, u32 pair);
 void shunt_tx_unlock(struct shunt_netdev *device, u32 pair);
+bool shunt_tx_borrow(struct shunt_netdev *device, u32 pair);
+void shunt_tx_return(struct shunt_netdev *device, u32 pair);
 void shunt_tx_stop(struct shunt_netdev *device, u32 pair);
 void shunt_tx_wake(struct shunt_netdev *device, u32 pair);
 bool shunt_tx_is_stopped(struct shunt_netdev *device, u32 pair);

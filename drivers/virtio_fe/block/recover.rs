@@ -105,6 +105,11 @@ impl<T: Transport> Recover for Device<T> {
         disk.mark_dead();
     }
 
+    /// What hangs is the medium, and other queues wait for that, too.
+    fn mend(&self) -> Result {
+        Ok(())
+    }
+
     fn look(&self) {
         let Some(disk) = self.still() else {
             return;

@@ -77,7 +77,8 @@ pub(super) fn wanted(offered: Features) -> Features {
         .with(feature::STATUS)
         .with(feature::SPEED_DUPLEX)
         .with(feature::CTRL_VQ)
-        .with(CONTROL);
+        .with(CONTROL)
+        .with(Features::RING_RESET);
     NEEDED
         .into_iter()
         .filter(|(needed, _)| !offered.has(*needed))

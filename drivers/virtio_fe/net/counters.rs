@@ -47,8 +47,10 @@ counters! {
     tx_bytes,
     /// Packets that it could not be given.
     tx_dropped,
-    /// Packets that were lost when it was reset.
+    /// Packets that were lost when it, or the queue, was reset.
     tx_lost,
+    /// How often the queue was reset alone.
+    tx_resets,
     /// Notifications of the device that there are packets.
     tx_notifications,
     /// How often the ring was full.

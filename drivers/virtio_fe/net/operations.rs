@@ -9,7 +9,6 @@ use super::{
     transmit::Transmitter,
     Network, //
 };
-use crate::recovery::Recover;
 use kernel::{
     prelude::*,
     sync::{
@@ -48,6 +47,9 @@ impl<T: Transport> Network<T> {
         let Some(mut queue) = poll.transmit() else {
             return Ok(());
         };
+        if queue.is_held() {
+            return Ok(());
+        }
         if !self.device.is_stopped(poll.pair()) {
             queue.clean(poll.budget())?;
         } else if queue.wait_for_room(poll.budget())? {
@@ -110,7 +112,7 @@ impl<T: Transport> Operations for Network<T> {
             result = result.and_then(|()| queue.attend(0));
         }
         if let Err(broken) = result {
-            Arc::from(this).blame(broken);
+            Arc::from(this).blame_transmit(index, broken);
         }
     }
 
@@ -119,8 +121,10 @@ impl<T: Transport> Operations for Network<T> {
         let Some(counters) = this.counters.get(poll.pair() as usize) else {
             return Done::All(0);
         };
-        let received = this.clean(poll).and_then(|()| queue.poll(poll, counters));
-        match received {
+        if let Err(broken) = this.clean(poll) {
+            Arc::from(this).blame_transmit(poll.pair(), broken);
+        }
+        match queue.poll(poll, counters) {
             Err(broken) => {
                 Arc::from(this).blame(broken);
                 Done::All(0)
@@ -149,7 +153,7 @@ impl<T: Transport> Operations for Network<T> {
             this.session.transport.device(),
             "transmit queue {index} stands still\n"
         );
-        Arc::from(this).call_for_reset();
+        Arc::from(this).call_for_transmit_reset(index);
     }
 
     fn stats(&self) -> Stats {

@@ -6,6 +6,7 @@
 
 use super::{
     config,
+    transmit::Transmitter,
     Network, //
 };
 use crate::recovery::{
@@ -15,14 +16,19 @@ use crate::recovery::{
 };
 use kernel::{
     prelude::*,
-    sync::Arc,
+    sync::{
+        atomic::{
+            Full,
+            Release, //
+        },
+        Arc, //
+    },
     workqueue::WorkItem, //
 };
-use netdev::{
-    Operations,
-    Paused, //
-};
+use netdev::Paused;
+use virtio_spec::features::Features;
 use virtio_transport::{
+    reset_queue,
     Plan,
     Transport, //
 };
@@ -32,6 +38,54 @@ impl<T: Transport> WorkItem for Network<T> {
 
     fn run(this: Arc<Self>) {
         attend(&*this);
+    }
+}
+
+impl<T: Transport> Network<T> {
+    /// Resets the transmit queue of a pair, while all others go on.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP`: the device cannot; those of [`reset_queue`] and [`Transport::enable_queue`].
+    fn reset_transmit(&self, pair: u16) -> Result {
+        let transport = &self.session.transport;
+        if !self.session.features.has(Features::RING_RESET) {
+            return Err(EOPNOTSUPP);
+        }
+        // If nobody uses the device, there will be another time.
+        let Some(mut locked) = self.device.lock() else {
+            return Ok(());
+        };
+        let index = u32::from(pair);
+        let held = locked.with_transmit(index, |queue| {
+            self.device.stop(index);
+            queue.hold();
+        });
+        if held.is_none() {
+            return Ok(());
+        }
+        dev_info!(transport.device(), "resetting transmit queue {pair}\n");
+        reset_queue(transport, 2 * pair + 1)?;
+        let begun = locked.with_transmit(index, |queue| self.begin_transmit(queue, index));
+        begun.ok_or(ENODEV)?
+    }
+
+    /// Has a transmit queue that was reset begin again.
+    fn begin_transmit(&self, queue: &mut Transmitter, index: u32) -> Result {
+        let lost = queue.clear();
+        if let Some(counters) = self.counters.get(index as usize) {
+            counters.tx_lost.add(lost);
+            counters.tx_resets.add(1);
+        }
+        let Session {
+            transport,
+            features,
+            plan,
+            ..
+        } = &self.session;
+        transport.enable_queue(&queue.queue().setup, *plan, *features)?;
+        self.device.wake(index);
+        Ok(())
     }
 }
 
@@ -64,6 +118,9 @@ impl<T: Transport> Recover for Network<T> {
         for ((receiver, transmitter), counters) in paused.pairs().zip(&self.counters) {
             receiver.clear();
             counters.tx_lost.add(transmitter.clear());
+        }
+        for must_reset in &self.must_reset {
+            must_reset.store(false, Release);
         }
         if let Some(control) = &mut *self.control.lock() {
             control.clear();
@@ -100,6 +157,15 @@ impl<T: Transport> Recover for Network<T> {
     fn fail(&self, mut paused: Paused<'_, Self>) {
         self.take_back(&mut paused);
         self.device.set_carrier(false);
+    }
+
+    fn mend(&self) -> Result {
+        for (pair, must_reset) in self.must_reset.iter().enumerate() {
+            if must_reset.xchg(false, Full) {
+                self.reset_transmit(pair as u16)?;
+            }
+        }
+        Ok(())
     }
 
     fn look(&self) {

@@ -92,6 +92,8 @@ pub(super) struct Transmitter {
     /// Descriptors that a packet may need.
     needed: u16,
     is_indirect: bool,
+    /// It is stopped, and being reset.
+    is_held: bool,
     places: Places,
     /// Whose addresses data need, if the platform has a say in that.
     dma: Option<ARef<device::Device>>,
@@ -115,6 +117,7 @@ impl Transmitter {
             is_awaited: false,
             needed,
             is_indirect,
+            is_held: false,
             places: Places::new(memory, size)?,
             dma,
         };
@@ -265,7 +268,18 @@ impl Transmitter {
         Ok(())
     }
 
-    /// Drops what the device has, which has been reset. How many packets.
+    /// Keeps all hands off a queue that is stopped, until it is cleared.
+    pub(super) fn hold(&mut self) {
+        self.is_held = true;
+    }
+
+    /// Whether it is to be left alone.
+    #[inline]
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// Drops what the device has; that, or the queue, has been reset. How many packets.
     pub(super) fn clear(&mut self) -> u64 {
         // What it has used was sent. If it has lied meanwhile, that ends here.
         let _ = self.clean(0);
@@ -274,6 +288,7 @@ impl Transmitter {
         ring.reset(|sent| drop(places.take_back(sent, dma)));
         ring.disable_interrupts();
         self.is_awaited = false;
+        self.is_held = false;
         core::mem::take(&mut self.packets).into()
     }
 

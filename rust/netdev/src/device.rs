@@ -211,6 +211,25 @@ impl<'a, T: Operations> Locked<'a, T> {
         to_result(unsafe { ffi::shunt_netdev_repeat_rx_mode(self.0.as_raw()) })
     }
 
+    /// Lends what the driver keeps of a transmit queue, to which nobody else gets meanwhile. `None`:
+    /// there is no such queue, or the device is down.
+    pub fn with_transmit<R>(
+        &mut self,
+        index: u32,
+        work: impl FnOnce(&mut T::Transmit) -> R,
+    ) -> Option<R> {
+        let (raw, pair) = (self.0.as_raw(), self.0.pair(index)?);
+        // SAFETY: The device is registered and locked, and has this pair.
+        if !unsafe { ffi::shunt_tx_borrow(raw, index) } {
+            return None;
+        }
+        // SAFETY: We have the lock of this transmit queue. It is not paused, as that takes us away.
+        let result = work(unsafe { &mut *pair.transmit.get() });
+        // SAFETY: We have the lock.
+        unsafe { ffi::shunt_tx_return(raw, index) };
+        Some(result)
+    }
+
     /// Stands all queues still, if they do not yet, until they are resumed.
     pub fn pause(self) -> Paused<'a, T> {
         // SAFETY: The device is registered and locked.

@@ -162,6 +162,8 @@ extern "C" {
 
     pub(crate) fn shunt_tx_lock(device: *mut Netdev, pair: u32);
     pub(crate) fn shunt_tx_unlock(device: *mut Netdev, pair: u32);
+    pub(crate) fn shunt_tx_borrow(device: *mut Netdev, pair: u32) -> bool;
+    pub(crate) fn shunt_tx_return(device: *mut Netdev, pair: u32);
     pub(crate) fn shunt_tx_stop(device: *mut Netdev, pair: u32);
     pub(crate) fn shunt_tx_wake(device: *mut Netdev, pair: u32);
     pub(crate) fn shunt_tx_is_stopped(device: *mut Netdev, pair: u32) -> bool;

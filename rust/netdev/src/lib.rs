@@ -10,6 +10,7 @@
 //! ```text
 //! start_xmit       the queue's transmit lock is held        &mut Transmit
 //! Poll::transmit   NAPI has taken that lock                 &mut Transmit
+//! with_transmit    who has the device locked, too           &mut Transmit
 //! poll             NAPI runs for the pair                   &mut Receive
 //! Device::claim    an interrupt: NAPI is to run, and        &mut Receive
 //!                  does not yet

@@ -58,6 +58,7 @@ pub use sleep::{
 pub use transport::{
     negotiate,
     read_config,
+    reset_queue,
     silence,
     QueueSetup,
     Transport, //

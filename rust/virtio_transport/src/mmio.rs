@@ -122,8 +122,7 @@ impl Transport for Mmio {
         _plan: Plan,
         features: Features,
     ) -> Result<Doorbell> {
-        self.select(setup.queue);
-        if self.registers.read32(mmio::QUEUE_READY) != 0 {
+        if self.is_queue_enabled(setup.queue) {
             return Err(EBUSY);
         }
         self.registers.write32(mmio::QUEUE_NUM, setup.size.into());
@@ -142,6 +141,22 @@ impl Transport for Mmio {
         };
         let window = self.registers.part(mmio::QUEUE_NOTIFY, 4).ok_or(ENXIO)?;
         Ok(Doorbell::new(window, form, self.device.clone()))
+    }
+
+    fn begin_queue_reset(&self, queue: u16) {
+        self.select(queue);
+        self.registers.write32(mmio::QUEUE_RESET, 1);
+    }
+
+    /// Without such a register it reads 0, as with QEMU's devices.
+    fn is_queue_reset(&self, queue: u16) -> bool {
+        self.select(queue);
+        self.registers.read32(mmio::QUEUE_RESET) == 0
+    }
+
+    fn is_queue_enabled(&self, queue: u16) -> bool {
+        self.select(queue);
+        self.registers.read32(mmio::QUEUE_READY) != 0
     }
 
     fn vectors(&self, queues: u16) -> Result<Vectors> {

@@ -245,8 +245,7 @@ impl Transport for Pci {
     }
 
     fn enable_queue(&self, setup: &QueueSetup, plan: Plan, features: Features) -> Result<Doorbell> {
-        self.select(setup.queue);
-        if self.common.read16(common!(queue_enable)) != 0 {
+        if self.is_queue_enabled(setup.queue) {
             return Err(EBUSY);
         }
         self.common.write16(common!(queue_size), setup.size);
@@ -262,6 +261,21 @@ impl Transport for Pci {
         let doorbell = self.doorbell(features)?;
         self.common.write16(common!(queue_enable), 1);
         Ok(doorbell)
+    }
+
+    fn begin_queue_reset(&self, queue: u16) {
+        self.select(queue);
+        self.common.write16(common!(queue_reset), 1);
+    }
+
+    fn is_queue_reset(&self, queue: u16) -> bool {
+        self.select(queue);
+        self.common.read16(common!(queue_reset)) == 0
+    }
+
+    fn is_queue_enabled(&self, queue: u16) -> bool {
+        self.select(queue);
+        self.common.read16(common!(queue_enable)) != 0
     }
 
     fn vectors(&self, queues: u16) -> Result<Vectors> {

@@ -64,6 +64,15 @@ pub trait Transport: Send + Sync + 'static {
     /// - `ENXIO`: its notification register is nowhere.
     fn enable_queue(&self, setup: &QueueSetup, plan: Plan, features: Features) -> Result<Doorbell>;
 
+    /// With `VIRTIO_F_RING_RESET`, begins to reset a queue: section 2.6.1.
+    fn begin_queue_reset(&self, queue: u16);
+
+    /// Whether the device says that that is done.
+    fn is_queue_reset(&self, queue: u16) -> bool;
+
+    /// Whether a queue is in use.
+    fn is_queue_enabled(&self, queue: u16) -> bool;
+
     /// Interrupts for this number of queues and for configuration changes, at best one for each.
     ///
     /// # Errors
@@ -120,11 +129,31 @@ pub fn read_config<R>(transport: &impl Transport, read: impl Fn(&Window) -> R) -
 /// `ETIMEDOUT`: it is not done in time; `ENODEV`: the device is gone.
 pub(crate) fn reset(transport: &impl Transport) -> Result {
     transport.set_status(0);
+    wait(transport, || transport.status() == 0)
+}
+
+/// Resets a queue alone, and waits until the device does not access it any more: section 2.6.1.
+/// May sleep.
+///
+/// # Errors
+///
+/// As [`reset`], and `EIO`: it is still in use. The whole device has to be reset.
+pub fn reset_queue(transport: &impl Transport, queue: u16) -> Result {
+    transport.begin_queue_reset(queue);
+    wait(transport, || transport.is_queue_reset(queue))?;
+    match transport.is_queue_enabled(queue) {
+        true => Err(EIO),
+        false => Ok(()),
+    }
+}
+
+/// Waits until the device has done something.
+fn wait(transport: &impl Transport, is_done: impl Fn() -> bool) -> Result {
     for _ in 0..RESET_LIMIT {
-        match transport.status() {
-            0 => return Ok(()),
-            _ if !transport.is_present() => return Err(ENODEV),
-            _ => fsleep(Delta::from_millis(1)),
+        match is_done() {
+            true => return Ok(()),
+            false if !transport.is_present() => return Err(ENODEV),
+            false => fsleep(Delta::from_millis(1)),
         }
     }
     Err(ETIMEDOUT)

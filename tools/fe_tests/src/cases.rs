@@ -22,6 +22,7 @@ mod rogue;
 mod root;
 mod sleep;
 mod stress;
+mod stuck;
 mod trace;
 mod what;
 mod wire;

@@ -9,7 +9,7 @@ use anyhow::{ensure, Context, Result};
 use fe_tests::plan::Machine;
 use fe_tests::wire::{mac, Carrier, Wire};
 
-use super::{multicast, Skip};
+use super::{multicast, stuck, Skip};
 use crate::driver::{self, Observation};
 use fe_tests::network::{exchange, stream, Device, End};
 
@@ -35,6 +35,7 @@ pub(super) const OF_EACH_WIRE: &[(&str, OfWire)] = &[
     ("up-and-down", up_and_down),
     ("counters", counters),
     ("reset", reset),
+    ("stuck", stuck::run),
 ];
 
 /// Both ends, ready for packets.
