@@ -250,7 +250,9 @@ impl<T: Transport> Drop for Disk<T> {
             // Its last requests may need interrupts, and the device a reset.
             disk.remove();
         }
-        let _ = self.device.disk.lock().take();
+        // Dropped after the lock: a disk that goes takes locks of the kernel's that come before it.
+        let last = self.device.disk.lock().take();
+        drop(last);
         self.interrupts = None;
         cancel(&self.device);
         self.device.session.end();
