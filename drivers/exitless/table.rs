@@ -172,7 +172,7 @@ impl Table {
     /// Takes an interrupt out.
     pub(crate) fn disarm(&mut self, gsi: u32) -> Option<Entry> {
         let at = self.entries.iter().position(|entry| entry.gsi == gsi)?;
-        let mut entry = self.entries.remove(at).ok()?;
+        let entry = self.entries.remove(at).ok()?;
         let vm = self.vm.as_ref()?;
         if let Ok(place) = entry.state {
             entry.leave(vm, &mut self.vcpus, place);
