@@ -3,6 +3,7 @@
 //! A vCPU: the plan for its runs, and what they were.
 
 use exitless_vectors::{
+    conduct::Conduct,
     plan::Plan,
     runs::{
         Event,
@@ -11,17 +12,19 @@ use exitless_vectors::{
         Verdict, //
     },
 };
-use kernel::sync::atomic::{
-    Acquire,
-    Atomic,
-    Relaxed,
-    Release, //
+use kernel::{
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
+    }, //
 };
 use kvm_exitless::Entrance;
-
-/// Overlong runs of a guest that does not mean it: with interrupts off while the host's host has
-/// something else to do, say.
-const PATIENCE: u64 = 16;
 
 /// What a vCPU's runs were. Only the vCPU's own thread counts.
 #[derive(Default)]
@@ -67,6 +70,8 @@ impl Counter {
 /// A vCPU.
 pub(crate) struct Vcpu {
     plan: Atomic<u32>,
+    conduct: Atomic<u64>,
+    since: Instant<Monotonic>,
     pub(crate) counters: Counters,
 }
 
@@ -75,6 +80,8 @@ impl Vcpu {
     pub(crate) fn new() -> Self {
         Self {
             plan: Atomic::new(Plan::default().bits()),
+            conduct: Atomic::new(Conduct::default().bits()),
+            since: Instant::now(),
             counters: Counters::default(),
         }
     }
@@ -91,7 +98,19 @@ impl Vcpu {
 
     /// Whether the guest has kept interrupts off too often to run directly.
     pub(crate) fn is_expelled(&self) -> bool {
-        self.counters.overlong.get() >= PATIENCE
+        self.conduct().is_too_bad()
+    }
+
+    fn conduct(&self) -> Conduct {
+        Conduct::from_bits(self.conduct.load(Relaxed))
+    }
+
+    /// The guest has had its interrupts off until the watchdog ended the run. Only the vCPU's own
+    /// thread says so.
+    #[cold]
+    fn strike(&self) {
+        let now = self.since.elapsed().as_millis() as u64;
+        self.conduct.store(self.conduct().struck(now).bits(), Relaxed);
     }
 }
 
@@ -119,6 +138,9 @@ impl kvm_exitless::Vcpu for Vcpu {
         counters.software.add_if(is_software);
         counters.nmi.add_if(exit.nmi);
         counters.overlong.add_if(overlong);
+        if overlong {
+            self.strike();
+        }
         verdict
     }
 }

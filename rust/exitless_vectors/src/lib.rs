@@ -17,6 +17,7 @@
 //! - [`vectors`]: the vectors that a guest can have, and sets of them.
 //! - [`plan`]: what a vCPU may do in a direct run.
 //! - [`runs`]: the state between runs, and what an exit means.
+//! - [`conduct`]: how long a guest that keeps interrupts off may run directly.
 //! - [`refusal`]: why an interrupt is not delivered directly.
 //! - [`uapi`]: the module's interface, mirror of `include/uapi/linux/exitless.h`.
 //!
@@ -25,6 +26,7 @@
 #![cfg_attr(not(any(test, CONFIG_RUST)), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod conduct;
 pub mod plan;
 pub mod refusal;
 pub mod runs;
