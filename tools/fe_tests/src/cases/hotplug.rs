@@ -53,6 +53,8 @@ pub(super) fn wire(wire: Numbered<'_>) -> Result<()> {
         is_over.store(true, Ordering::Release);
         join(other)?;
         ensure!(sent.is_err(), "it sends without a device");
+        // The other device is back before this one, which could otherwise take its name.
+        drop((left, right));
         println!("{}", Errand::Give(&name));
         while Interface::find(&mac).is_err() {
             thread::yield_now();
