@@ -110,7 +110,8 @@ impl Vcpu {
     #[cold]
     fn strike(&self) {
         let now = self.since.elapsed().as_millis() as u64;
-        self.conduct.store(self.conduct().struck(now).bits(), Relaxed);
+        let conduct = self.conduct().struck(now);
+        self.conduct.store(conduct.bits(), Relaxed);
     }
 }
 
