@@ -13,11 +13,12 @@ use rawguest::Exit;
 use super::{
     exits, expect_direct, expect_ordinary, expect_refusal, expect_seen, print, Skip, COUNT,
 };
+use crate::exitless::Exitless;
 use crate::guest::{
     ask_for, end_nothing, endless_handler, interrupt_itself, load_idt, other_handler, reload_idt,
     start, wait_with_interrupts_off, IDTR, OTHER_SEEN, RELEASE, SEEN, SOFTWARE_SEEN,
 };
-use crate::scene::{unpin, Scene, GSI, VECTORS};
+use crate::scene::{unpin, Exits, Scene, GSI, VECTORS};
 use crate::VICTIM;
 
 /// EOIs when nothing is in service change nothing, and are no exits.
@@ -66,26 +67,11 @@ pub(super) fn software_interrupts() -> Result<()> {
 /// The watchdog ends the runs of a guest that keeps interrupts off, again and again.
 pub(super) fn interrupts_off() -> Result<()> {
     const ENOUGH: u64 = 5;
-    let mut program = start();
-    wait_with_interrupts_off(&mut program);
-    ask_for(&mut program, COUNT);
-    let mut scene = Scene::new(&program)?;
-    if scene.is_alone {
-        return Err(Skip("one CPU has nobody to watch it").into());
-    }
-    let exitless = scene.attach()?;
-    scene.arm(&exitless, 0)?;
-    let ram = scene.machine.ram().clone();
-    thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
-            unpin(None)?;
-            while exitless.nmis()? < ENOUGH {
-                thread::yield_now();
-            }
-            anyhow::Ok(ram.store(RELEASE.into(), 1u32)?)
-        });
-        scene.run_to_mark()?;
-        watcher.join().map_err(|_| anyhow!("the watcher is gone"))?
+    let (scene, exitless, _) = keep_interrupts_off(|exitless| {
+        while exitless.nmis()? < ENOUGH {
+            thread::yield_now();
+        }
+        Ok(())
     })?;
     print("interrupts_off", &exitless)?;
     expect_seen(&scene, COUNT)
@@ -93,6 +79,21 @@ pub(super) fn interrupts_off() -> Result<()> {
 
 /// A guest that does so on and on no longer runs directly, and the VMM learns why.
 pub(super) fn offender() -> Result<()> {
+    let (scene, exitless, exits) = keep_interrupts_off(|exitless| {
+        exitless.await_line(|line| line == "gsi 24: guest kept interrupts off")
+    })?;
+    print("offender", &exitless)?;
+    expect_ordinary(exits)?;
+    expect_seen(&scene, COUNT)?;
+    exitless.disarm(GSI).context("disarm")?;
+    expect_refusal(scene.arm(&exitless, 0), Refusal::InterruptsOff)
+}
+
+/// A guest that keeps interrupts off until `wait`, on another CPU, has returned, and asks for
+/// interrupts then. Its exits in all that time.
+fn keep_interrupts_off(
+    wait: impl FnOnce(&Exitless) -> Result<()> + Send,
+) -> Result<(Scene, Exitless, Exits)> {
     let mut program = start();
     wait_with_interrupts_off(&mut program);
     ask_for(&mut program, COUNT);
@@ -106,7 +107,7 @@ pub(super) fn offender() -> Result<()> {
     let exits = thread::scope(|scope| {
         let watcher = scope.spawn(|| {
             unpin(None)?;
-            exitless.await_line(|line| line == "gsi 24: guest kept interrupts off")?;
+            wait(&exitless)?;
             anyhow::Ok(ram.store(RELEASE.into(), 1u32)?)
         });
         let exits = scene.exits()?;
@@ -115,11 +116,7 @@ pub(super) fn offender() -> Result<()> {
             .map_err(|_| anyhow!("the watcher is gone"))??;
         anyhow::Ok(exits)
     })?;
-    print("offender", &exitless)?;
-    expect_ordinary(exits)?;
-    expect_seen(&scene, COUNT)?;
-    exitless.disarm(GSI).context("disarm")?;
-    expect_refusal(scene.arm(&exitless, 0), Refusal::InterruptsOff)
+    Ok((scene, exitless, exits))
 }
 
 /// The next interrupt goes where the IDT says then.
