@@ -180,7 +180,8 @@ impl Table {
         Some(entry)
     }
 
-    /// Looks again at where interrupts are delivered. Yields [`Self::is_unsettled`].
+    /// Looks again at where interrupts are delivered. Yields whether one waits for the end of an
+    /// earlier move of it.
     pub(crate) fn update(&mut self) -> bool {
         let Some(vm) = &self.vm else {
             return false;
@@ -203,8 +204,7 @@ impl Table {
         self.is_unsettled()
     }
 
-    /// Whether an interrupt waits for the end of an earlier move of it.
-    pub(crate) fn is_unsettled(&self) -> bool {
+    fn is_unsettled(&self) -> bool {
         let mut entries = self.entries.iter();
         entries.any(|entry| entry.state == Err(Refusal::Moving))
     }
@@ -212,7 +212,7 @@ impl Table {
     /// Takes everything out.
     pub(crate) fn close(&mut self) -> Self {
         if let Some(vm) = &self.vm {
-            for entry in &mut self.entries {
+            for entry in &self.entries {
                 if let Ok(place) = entry.state {
                     entry.leave(vm, &mut self.vcpus, place);
                 }

@@ -74,8 +74,6 @@ struct Data<S: Session> {
 ///
 /// The vCPU is armed with `data`, which came from a `KBox`.
 pub struct Armed<S: Session> {
-    attachment: Arc<Attachment<S>>,
-    index: u32,
     data: NonNull<Data<S>>,
 }
 
@@ -126,18 +124,19 @@ impl<S: Session> Armed<S> {
             drop(unsafe { KBox::from_raw(data.as_ptr()) })
         })?;
         // INVARIANT: Just armed with it.
-        Ok(Self {
-            attachment: attachment.clone(),
-            index,
-            data,
-        })
+        Ok(Self { data })
     }
 }
 
 impl<S: Session> Drop for Armed<S> {
     fn drop(&mut self) {
+        // SAFETY: It is valid by the type invariant.
+        let (kvm, index) = unsafe {
+            let data = self.data.as_ref();
+            (data.attachment.kvm(), data.index)
+        };
         // SAFETY: It is armed by the type invariant.
-        unsafe { ffi::kvm_exitless_disarm(self.attachment.kvm(), self.index) };
+        unsafe { ffi::kvm_exitless_disarm(kvm, index) };
         // SAFETY: It came from a box, by the type invariant, and KVM no longer uses it.
         drop(unsafe { KBox::from_raw(self.data.as_ptr()) });
     }
