@@ -89,6 +89,7 @@ impl Lab {
             images: &self.images,
             job,
             cpus,
+            has_guests: true,
             deterministic: false,
             accelerator: self.accelerator,
             console: Console::File,

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use l1::job::{Job, PARAMETER};
+use l1::job::{Job, PARAMETER, SPARE};
 
 use crate::images::Images;
 
@@ -75,7 +75,10 @@ pub(crate) struct Machine<'a> {
     pub(crate) hardware: &'a Hardware,
     pub(crate) images: &'a Images,
     pub(crate) job: &'a Job,
+    /// CPUs for programs.
     pub(crate) cpus: u32,
+    /// KVM runs guests in it.
+    pub(crate) has_guests: bool,
     /// One instruction is one nanosecond of its time, and two runs are identical.
     pub(crate) deterministic: bool,
     pub(crate) accelerator: Accelerator,
@@ -151,8 +154,17 @@ impl Machine<'_> {
         Ok(command)
     }
 
+    /// TCG writes the first CPU's `hflags2` from the threads of all CPUs, whenever one of them loads
+    /// the state of an x87 (`cpu_clear_ignne()`), and not atomically: what that CPU itself has
+    /// written at the same moment is lost, such as that it is back from a guest, or that its
+    /// interrupts are on again (GIF). So guests run on the others.
+    fn spares_first_cpu(&self) -> bool {
+        let in_parallel = !self.deterministic && self.accelerator != Accelerator::Kvm;
+        self.has_guests && in_parallel && self.cpus > 1
+    }
+
     fn processor(&self) -> Vec<String> {
-        let cpus = self.cpus.to_string();
+        let cpus = (self.cpus + u32::from(self.spares_first_cpu())).to_string();
         let (accelerator, model) = match self.accelerator {
             Accelerator::Kvm => ("kvm", "host"),
             Accelerator::Tcg | Accelerator::Auto => ("tcg", "EPYC-v2,+svm,+x2apic,+npt"),
@@ -169,12 +181,16 @@ impl Machine<'_> {
     /// the kernel's check of its timer finds no tick in time, and panics.
     fn cmdline(&self) -> String {
         let clock = self.clock();
+        let spare = match self.spares_first_cpu() {
+            true => format!("{SPARE} "),
+            false => String::new(),
+        };
         let level = match self.console {
             Console::File => 8,
             Console::Terminal => 5,
         };
         format!(
-            "console=ttyS0 loglevel={level} panic=-1 oops=panic nokaslr no_timer_check kvm.halt_poll_ns=0 {clock}{PARAMETER}{} {}",
+            "console=ttyS0 loglevel={level} panic=-1 oops=panic nokaslr no_timer_check kvm.halt_poll_ns=0 {clock}{spare}{PARAMETER}{} {}",
             self.job,
             self.hardware.cmdline
         )

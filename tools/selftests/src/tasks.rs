@@ -9,6 +9,7 @@ use std::ptr;
 use std::thread;
 
 use anyhow::{ensure, Context, Result};
+use rustix::thread::{sched_getaffinity, sched_setaffinity, CpuSet};
 
 /// The calling thread's id.
 pub(crate) fn this_thread() -> libc::pid_t {
@@ -19,19 +20,12 @@ pub(crate) fn this_thread() -> libc::pid_t {
 /// Keeps this thread, and those that it starts, on one CPU. For tests of many round trips: on an
 /// emulated machine, waking a thread on another CPU takes a thousand times as long.
 pub(crate) fn stay_on_one_cpu() -> Result<()> {
-    // SAFETY: cpu_set_t is plain data, for which all bytes zero is the empty set; CPU_SET stays
-    // inside it; the kernel only reads it.
-    let result = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(0, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
-    };
-    ensure!(
-        result == 0,
-        "sched_setaffinity: {}",
-        io::Error::last_os_error()
-    );
-    Ok(())
+    let all = sched_getaffinity(None).context("which CPUs there are")?;
+    let mut numbers = 0..CpuSet::MAX_CPU;
+    let first = numbers.find(|&cpu| all.is_set(cpu)).context("no CPU")?;
+    let mut one = CpuSet::new();
+    one.set(first);
+    sched_setaffinity(None, &one).with_context(|| format!("CPU {first}"))
 }
 
 /// Keeps SIGPIPE from the calling thread, for a device that writes to KVM's end after it is gone.

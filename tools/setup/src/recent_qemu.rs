@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! A QEMU from 10.1 on, for the lab's tests that need one: it is a vfio-user client, and it bears
-//! hostile processes.
+//! A QEMU from 10.1 on, for the lab's tests that need one: it is a vfio-user client.
 //!
 //! Where the machine's own is older, Debian's is unpacked into the cache with its libraries and
 //! linked into the checkout as `out/recent-qemu`; the machine's own stays as it is.

@@ -11,6 +11,7 @@ use rustix::fs::Mode;
 use rustix::mount::{mount, MountFlags};
 use rustix::process::umask;
 use rustix::system::finit_module;
+use rustix::thread::{sched_getaffinity, sched_setaffinity};
 
 use crate::results::Results;
 
@@ -45,6 +46,13 @@ pub(crate) fn mount_all() -> Result<()> {
 pub(crate) fn mounted() -> impl Iterator<Item = &'static str> {
     let places = MOUNTS.iter().map(|&(_, place)| place);
     places.filter(|place| place.rfind('/') == Some(0))
+}
+
+/// Keeps all programs, and so guests, off the first CPU.
+pub(crate) fn spare_first_cpu() -> Result<()> {
+    let mut cpus = sched_getaffinity(None).context("which CPUs there are")?;
+    cpus.unset(0);
+    sched_setaffinity(None, &cpus).context("leave the first CPU")
 }
 
 /// Loads the modules of the lab's list, in its order.

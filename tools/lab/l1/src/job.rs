@@ -12,6 +12,9 @@ pub const PARAMETER: &str = "shunt.job=";
 /// file system is on. Without it, that is the initramfs.
 pub const ROOT: &str = "shunt.root=";
 
+/// The kernel parameter of an L1 that runs programs on all CPUs but the first.
+pub const SPARE: &str = "shunt.spare_cpu";
+
 /// One job of L1. Its text form has no blanks: words are separated by commas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Job {

@@ -19,7 +19,7 @@ use std::fs;
 
 use anyhow::{anyhow, Context, Result};
 use l1::event::Event;
-use l1::job::Job;
+use l1::job::{Job, SPARE};
 use rustix::system::{reboot, RebootCommand};
 
 use results::Results;
@@ -44,9 +44,13 @@ fn life() -> Result<()> {
         host::mount_all()?;
         disk_root::enter()?;
     }
+    let cmdline = fs::read_to_string("/proc/cmdline").context("/proc/cmdline")?;
+    if cmdline.split_whitespace().any(|word| word == SPARE) {
+        host::spare_first_cpu()?;
+    }
     let results = Results::open()?;
     results.send(&Event::Up)?;
-    let (status, reason) = match work(&results) {
+    let (status, reason) = match work(&cmdline, &results) {
         Ok(status) => (status, None),
         Err(error) => (1, Some(format!("{error:#}"))),
     };
@@ -55,11 +59,10 @@ fn life() -> Result<()> {
 }
 
 /// Runs the job and looks at what it left; its exit status.
-fn work(results: &Results) -> Result<i32> {
+fn work(cmdline: &str, results: &Results) -> Result<i32> {
     host::load_modules(results)?;
     let _kept = host::idle_vm()?;
-    let cmdline = fs::read_to_string("/proc/cmdline").context("/proc/cmdline")?;
-    let status = match Job::from_cmdline(&cmdline).map_err(|error| anyhow!(error))? {
+    let status = match Job::from_cmdline(cmdline).map_err(|error| anyhow!(error))? {
         Job::Program(words) => program::run(&words, results),
         Job::Scenarios(names) => scenarios::run(&names, results),
         Job::Shell => interactive::shell(),

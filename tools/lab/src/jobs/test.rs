@@ -16,7 +16,7 @@ use crate::boot::{boot, Outcome};
 use crate::bpftrace;
 use crate::ktap::{self, Test, Verdict};
 use crate::out;
-use crate::qemu::{Machine, Program, NO_RECENT};
+use crate::qemu::Machine;
 
 /// Seconds for all selftests.
 const SELFTESTS_LIMIT: u64 = 600;
@@ -180,17 +180,10 @@ fn selftests(lab: &Lab, cpus: u32, pace: Pace) -> Result<Vec<Test>> {
     let name = format!("selftests-{cpus}cpu");
     let words = [format!("--slower={}", pace.slower)];
     let limit = pace.limit(SELFTESTS_LIMIT);
-    // For the same reason as hostile processes, if it can be had.
-    let recent = Program::recent(&lab.places).filter(|_| cpus > 1);
-    let qemu = recent.unwrap_or(Program::System);
-    program(lab, &qemu, &name, "selftests", &words, cpus, limit)
+    program(lab, &name, "selftests", &words, cpus, limit)
 }
 
-/// Under a recent QEMU: `Documentation/lab.md` has what became of victims under others.
 fn hostile(lab: &Lab, arguments: &Arguments, pace: Pace) -> Result<Vec<Test>> {
-    let Some(qemu) = Program::recent(&lab.places) else {
-        return Ok(vec![skipped("hostile", NO_RECENT)]);
-    };
     let seconds = arguments.hostile_seconds.unwrap_or(pace.attack);
     let words = [
         format!("--seconds={seconds}"),
@@ -199,13 +192,12 @@ fn hostile(lab: &Lab, arguments: &Arguments, pace: Pace) -> Result<Vec<Test>> {
     ];
     let attacks = Duration::from_secs(ATTACKS * seconds);
     let limit = attacks + pace.limit(ATTACKS * ATTACK_ENDS + OTHER_PARTS);
-    program(lab, &qemu, "hostile", "hostile", &words, 2, limit)
+    program(lab, "hostile", "hostile", &words, 2, limit)
 }
 
 /// A program that reports in KTAP, and its boot, as tests.
 fn program(
     lab: &Lab,
-    qemu: &Program,
     name: &str,
     program: &str,
     words: &[String],
@@ -224,7 +216,6 @@ fn program(
         _ => None,
     };
     let machine = Machine {
-        qemu,
         images: with_bpftrace.as_ref().unwrap_or(&lab.images),
         ..lab.machine(&job, cpus, &directory)
     };

@@ -161,6 +161,7 @@ fn on(lab: &Lab, plan: &plan::Machine, wish: Wish<'_>) -> Result<Vec<Test>> {
         qemu: &qemu,
         hardware: &hardware,
         images: root.as_ref().map_or(&lab.images, |root| &root.images),
+        has_guests: false,
         ..lab.machine(&job, plan.cpus, &directory)
     };
     let mut backends = Backend::start_all(plan, &directory)?;
