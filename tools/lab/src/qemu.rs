@@ -198,10 +198,13 @@ impl Machine<'_> {
 
     /// On a busy machine L1 measures its time-stamp counter wrongly, and its clock then runs up to
     /// 45 times too fast: so it is told the rate. With `-icount` all is exact.
+    /// Nor may the kernel watch that counter: one CPU then waits for the other with a time-out in
+    /// the clock it has just booted with, which stands still meanwhile, while the other stops
+    /// all CPUs to change that very clock.
     fn clock(&self) -> String {
         let is_handed_through = !self.deterministic && self.accelerator != Accelerator::Kvm;
         match tsc::khz().filter(|_| is_handed_through) {
-            Some(khz) => format!("tsc_early_khz={khz} "),
+            Some(khz) => format!("tsc_early_khz={khz} tsc=nowatchdog "),
             None => String::new(),
         }
     }
