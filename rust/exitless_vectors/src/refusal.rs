@@ -42,6 +42,31 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    const ALL: [Self; 16] = [
+        Self::NoHostX2apic,
+        Self::NoGuestX2apic,
+        Self::Apicv,
+        Self::Protected,
+        Self::Fred,
+        Self::NotPinned,
+        Self::NotAssigned,
+        Self::NoRoute,
+        Self::Vector,
+        Self::VectorTaken,
+        Self::CpuTaken,
+        Self::NotMovable,
+        Self::NoMemory,
+        Self::NoWatchdog,
+        Self::InterruptsOff,
+        Self::Moving,
+    ];
+
+    /// The refusal of this number.
+    pub fn from_number(number: u32) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|&refusal| refusal as u32 == number)
+    }
+
     /// The refusal for an `enum kvm_exitless_obstacle`; the first six are the same. `None` for
     /// `KVM_EXITLESS_POSSIBLE`.
     pub const fn from_obstacle(obstacle: u32) -> Option<Self> {
@@ -82,6 +107,16 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_number_is_one_refusal() {
+        for number in 1..=16 {
+            let refusal = Refusal::from_number(number);
+            assert_eq!(refusal.map(|refusal| refusal as u32), Some(number));
+        }
+        assert_eq!(Refusal::from_number(0), None);
+        assert_eq!(Refusal::from_number(17), None);
+    }
 
     #[test]
     fn obstacles_keep_their_numbers() {

@@ -7,7 +7,6 @@
 
 mod cases;
 mod edu;
-mod exitless;
 mod figures;
 mod guest;
 mod modules;
@@ -20,6 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use shunt_irq::exitless;
 
 use cases::{Skip, Test, TESTS};
 

@@ -26,6 +26,7 @@ const PACKAGES: &[&str] = &[
     "fe_tests",
     "fe_bench",
     "irq_tests",
+    "shunt-irq",
     "bench",
     "shunt-top",
 ];

@@ -9,23 +9,36 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::thread;
 
 use anyhow::{Context, Result};
+use exitless_vectors::refusal::Refusal;
 use exitless_vectors::uapi::{ExitlessArm, EXITLESS_ARM, EXITLESS_ATTACH, EXITLESS_DISARM};
 use libc::{c_ulong, c_void};
 
 /// An open file.
-pub(crate) struct Exitless(File);
+pub struct Exitless(File);
 
 /// Why an interrupt was not armed.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub struct Refused {
     /// `enum exitless_refusal`, or 0.
-    pub(crate) refusal: u32,
-    pub(crate) error: io::Error,
+    pub refusal: u32,
+    /// `EOPNOTSUPP` if there is a refusal.
+    pub error: io::Error,
+}
+
+impl Refused {
+    /// The refusal, if it is one that we know.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        Refusal::from_number(self.refusal)
+    }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "refusal {}: {}", self.refusal, self.error)
+        match self.refusal() {
+            Some(refusal) => write!(f, "{}: {}", refusal.words(), self.error),
+            None => write!(f, "refusal {}: {}", self.refusal, self.error),
+        }
     }
 }
 
@@ -33,7 +46,11 @@ impl std::error::Error for Refused {}
 
 impl Exitless {
     /// The file of a VM.
-    pub(crate) fn attach(vm: RawFd) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// exitless.ko is not loaded, or as of `EXITLESS_ATTACH`.
+    pub fn attach(vm: RawFd) -> Result<Self> {
         let file = File::options()
             .read(true)
             .write(true)
@@ -46,7 +63,11 @@ impl Exitless {
     }
 
     /// Arms an interrupt; yields its GSI.
-    pub(crate) fn arm(&self, eventfd: RawFd, flags: u32) -> Result<u32, Refused> {
+    ///
+    /// # Errors
+    ///
+    /// As of `EXITLESS_ARM`.
+    pub fn arm(&self, eventfd: RawFd, flags: u32) -> Result<u32, Refused> {
         let mut arm = ExitlessArm {
             eventfd,
             flags,
@@ -60,13 +81,21 @@ impl Exitless {
     }
 
     /// Disarms it.
-    pub(crate) fn disarm(&self, gsi: u32) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// It is not armed.
+    pub fn disarm(&self, gsi: u32) -> io::Result<()> {
         let mut gsi = gsi;
         self.call(EXITLESS_DISARM, (&raw mut gsi).cast())
     }
 
     /// What the module says of the file: a line for each interrupt and each vCPU.
-    pub(crate) fn report(&self) -> Result<String> {
+    ///
+    /// # Errors
+    ///
+    /// `/proc` is not mounted.
+    pub fn report(&self) -> Result<String> {
         let path = format!("/proc/self/fdinfo/{}", self.0.as_raw_fd());
         let text = fs::read_to_string(&path).context(path)?;
         let is_ours = |line: &&str| line.starts_with("gsi ") || line.starts_with("vcpu ");
@@ -75,7 +104,11 @@ impl Exitless {
     }
 
     /// Waits until a line of the report is as `wanted`.
-    pub(crate) fn await_line(&self, wanted: impl Fn(&str) -> bool) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// As of [`Exitless::report`].
+    pub fn await_line(&self, wanted: impl Fn(&str) -> bool) -> Result<()> {
         while !self.report()?.lines().any(&wanted) {
             thread::yield_now();
         }
@@ -83,12 +116,20 @@ impl Exitless {
     }
 
     /// How many NMIs have ended direct runs of the first vCPU.
-    pub(crate) fn nmis(&self) -> Result<u64> {
+    ///
+    /// # Errors
+    ///
+    /// As of [`Exitless::number`].
+    pub fn nmis(&self) -> Result<u64> {
         self.number("nmi")
     }
 
     /// The number behind the first such word of the report.
-    pub(crate) fn number(&self, word: &str) -> Result<u64> {
+    ///
+    /// # Errors
+    ///
+    /// As of [`Exitless::report`], or there is no such word yet.
+    pub fn number(&self, word: &str) -> Result<u64> {
         let report = self.report()?;
         let mut words = report.split_whitespace();
         words.find(|&found| found == word).context("no vCPU")?;
