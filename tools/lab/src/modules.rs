@@ -21,6 +21,7 @@ const ON_DEMAND: &[&str] = &[
     "failover",
     "net_failover",
     "tun",
+    "edu",
     "exitless",
     "iommu_amdv1",
     "iommufd",
