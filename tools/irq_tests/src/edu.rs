@@ -10,6 +10,11 @@ use rawguest::Memory;
 
 use crate::vfio::Device;
 
+/// Vendor and device.
+pub(crate) const ID: (&str, &str) = ("0x1234", "0x11e8");
+
+/// Not 0 while the interrupt is raised.
+pub(crate) const STATUS: u64 = 0x24;
 /// Raises the interrupt: what is written is added to the status.
 pub(crate) const RAISE: u64 = 0x60;
 /// Takes it back: what is written is removed from the status.
@@ -24,7 +29,7 @@ pub(crate) struct Edu {
 impl Edu {
     /// Takes the one of this number.
     pub(crate) fn find(number: usize) -> Result<Self> {
-        let device = Device::find("0x1234", "0x11e8", number)?;
+        let device = Device::find(ID.0, ID.1, number)?;
         let registers = Arc::new(device.bar(0)?);
         Ok(Self { device, registers })
     }

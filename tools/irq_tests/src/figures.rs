@@ -2,11 +2,10 @@
 
 //! Figures: what a device's interrupt costs, by how it is delivered.
 
-use std::arch::x86_64::_rdtsc;
-
 use anyhow::{ensure, Result};
 use exitless_vectors::uapi::EXITLESS_DELIVERY_ONLY;
 
+use crate::asker::timestamp;
 use crate::guest::{ask_for, start};
 use crate::scene::Scene;
 
@@ -48,11 +47,6 @@ fn measure(flags: Option<u32>) -> Result<(u64, u64)> {
     Ok((exits.all, instructions))
 }
 
-fn timestamp() -> u64 {
-    // SAFETY: Every x86-64 processor has the instruction.
-    unsafe { _rdtsc() }
-}
-
-fn row(case: &str, metric: &str, value: f64) {
+pub(crate) fn row(case: &str, metric: &str, value: f64) {
     println!(r#"{{"suite":"irq","case":"{case}","metric":"{metric}","unit":"1","value":{value}}}"#);
 }

@@ -5,11 +5,16 @@
 //! Each test is a guest of a few instructions ([`rawguest`]) that has QEMU's `edu` device raise
 //! interrupts, which VFIO assigns to it. What the guest counts and how often it exits decides.
 
+mod asker;
 mod cases;
 mod edu;
 mod figures;
 mod guest;
+mod linux;
+mod linux_cases;
+mod linux_figures;
 mod modules;
+mod pci;
 mod scene;
 mod vfio;
 
@@ -21,7 +26,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use shunt_irq::exitless;
 
-use cases::{Skip, Test, TESTS};
+use cases::{Skip, TESTS};
 
 /// Tests of exitless.ko. Results are KTAP on standard output; the exit status is not zero when a
 /// test failed.
@@ -30,8 +35,14 @@ struct Options {
     /// Run only tests whose name contains one of these
     filters: Vec<String>,
     /// The module file
-    #[arg(long)]
+    #[arg(long, default_value = "/lib/modules/exitless.ko")]
     module: PathBuf,
+    /// With a Linux guest instead of raw ones, whose VMM is QEMU
+    #[arg(long)]
+    linux: bool,
+    /// Be the guest's side: answer each line of standard input
+    #[arg(long, hide = true)]
+    answer: bool,
     /// Print figures, a JSON object per line, instead of testing
     #[arg(long)]
     figures: bool,
@@ -63,32 +74,57 @@ fn work(options: &Options) -> Result<bool> {
         cases::be_victim()?;
         return Ok(true);
     }
-    modules::load(&options.module)?;
-    if options.figures {
-        figures::print()?;
+    if options.answer {
+        asker::answer()?;
         return Ok(true);
     }
-    let is_wanted = |test: &&Test| {
-        let mut filters = options.filters.iter();
-        options.filters.is_empty() || filters.any(|filter| test.name.contains(filter.as_str()))
+    modules::load(&options.module)?;
+    match (options.figures, options.linux) {
+        (true, true) => linux_figures::print(&options.module).map(|()| true),
+        (true, false) => figures::print().map(|()| true),
+        (false, true) => linux_tests(&options.filters),
+        (false, false) => raw_tests(&options.filters),
+    }
+}
+
+fn raw_tests(filters: &[String]) -> Result<bool> {
+    let names: Vec<_> = TESTS.iter().map(|test| test.name).collect();
+    report_all(filters, &names, |test| (TESTS[test].run)())
+}
+
+fn linux_tests(filters: &[String]) -> Result<bool> {
+    let tests = linux_cases::TESTS;
+    let names: Vec<_> = tests.iter().map(|test| test.name).collect();
+    let mut guest = None;
+    report_all(filters, &names, |test| (tests[test].run)(&mut guest))
+}
+
+/// Runs tests, given by their places in `names`; whether none of them failed.
+fn report_all(
+    filters: &[String],
+    names: &[&str],
+    mut run: impl FnMut(usize) -> Result<()>,
+) -> Result<bool> {
+    let is_wanted = |&test: &usize| {
+        let mut wanted = filters.iter();
+        filters.is_empty() || wanted.any(|filter| names[test].contains(filter.as_str()))
     };
-    let tests: Vec<&Test> = TESTS.iter().filter(is_wanted).collect();
+    let tests: Vec<usize> = (0..names.len()).filter(is_wanted).collect();
     println!("KTAP version 1");
     println!("1..{}", tests.len());
     let mut passed = true;
-    for (test, number) in tests.iter().zip(1..) {
-        passed &= report(number, test);
+    for (test, number) in tests.into_iter().zip(1..) {
+        // SAFETY: It takes no memory of ours.
+        unsafe { libc::alarm(LIMIT) };
+        passed &= report(number, names[test], run(test));
         std::io::stdout().flush().context("standard output")?;
     }
     Ok(passed)
 }
 
-/// Runs a test; whether it did not fail.
-fn report(number: usize, test: &Test) -> bool {
-    let name = test.name;
-    // SAFETY: It takes no memory of ours.
-    unsafe { libc::alarm(LIMIT) };
-    match (test.run)() {
+/// Prints a test's verdict; whether it did not fail.
+fn report(number: usize, name: &str, result: Result<()>) -> bool {
+    match result {
         Ok(()) => {
             println!("ok {number} {name}");
             true

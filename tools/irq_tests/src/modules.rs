@@ -29,6 +29,11 @@ pub(crate) fn load(ours: &Path) -> Result<()> {
     load_one(ours)
 }
 
+/// Loads the device's driver, which is a neighbour of exitless.ko, too.
+pub(crate) fn load_driver(ours: &Path) -> Result<()> {
+    load_one(&ours.with_file_name("edu.ko"))
+}
+
 fn load_one(path: &Path) -> Result<()> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
     finit_module(&file, c"", 0).with_context(|| format!("loading {}", path.display()))

@@ -63,8 +63,6 @@ impl Scene {
 
     /// The same with another one of the devices.
     pub(crate) fn with_device(number: usize, program: &Asm) -> Result<Self> {
-        let online = fs::read_to_string("/sys/devices/system/cpu/online")?;
-        let is_alone = online.trim() == "0";
         pin(None, CPU)?;
         let edu = Edu::find(number)?;
         let machine = Machine::with_local_apics()?;
@@ -80,7 +78,7 @@ impl Scene {
             vcpu,
             event,
             edu,
-            is_alone,
+            is_alone: is_alone()?,
         };
         scene.route(VECTORS[0])?;
         let vm = scene.machine.fd();
@@ -159,6 +157,12 @@ impl Scene {
         let text = fs::read_to_string(&path).with_context(|| path.clone())?;
         text.trim().parse().context(path)
     }
+}
+
+/// Whether the machine has one CPU.
+pub(crate) fn is_alone() -> Result<bool> {
+    let online = fs::read_to_string("/sys/devices/system/cpu/online")?;
+    Ok(online.trim() == "0")
 }
 
 /// A thread, this one if none is named, runs on one CPU from now on.

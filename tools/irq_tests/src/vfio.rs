@@ -7,13 +7,15 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use libc::{c_ulong, c_void};
 use rawguest::Memory;
 
-const DEVICES: &str = "/sys/bus/pci/devices";
+use crate::pci;
+
+/// The driver of devices that are assigned.
+pub(crate) const DRIVER: &str = "vfio-pci";
 
 const SET_IOMMU: c_ulong = number(2);
 const GROUP_SET_CONTAINER: c_ulong = number(4);
@@ -69,21 +71,9 @@ pub(crate) struct Device {
 impl Device {
     /// Takes the device of this number, of those with these identifiers, from its driver.
     pub(crate) fn find(vendor: &str, device: &str, number: usize) -> Result<Self> {
-        let is = |path: &Path, file: &str, want: &str| {
-            fs::read_to_string(path.join(file)).is_ok_and(|found| found.trim() == want)
-        };
-        let entries = fs::read_dir(DEVICES).context(DEVICES)?.flatten();
-        let mut paths: Vec<PathBuf> = entries
-            .map(|entry| entry.path())
-            .filter(|path| is(path, "vendor", vendor) && is(path, "device", device))
-            .collect();
-        paths.sort();
-        let path = paths
-            .get(number)
-            .with_context(|| format!("there is no device {vendor}:{device} number {number}"))?;
-        let name = path.file_name().context("a device's name")?;
-        let name = name.to_string_lossy().into_owned();
-        bind(path, &name)?;
+        let path = pci::find(vendor, device, number)?;
+        pci::give(&path, DRIVER)?;
+        let name = pci::name(&path)?;
         let group = fs::read_link(path.join("iommu_group")).context("IOMMU group")?;
         let group = group.file_name().context("IOMMU group")?.to_string_lossy();
         Self::open(&group, &name)
@@ -161,15 +151,6 @@ impl Device {
         };
         call(&self.file, DEVICE_SET_IRQS, (&raw mut set).cast()).map(drop)
     }
-}
-
-/// Gives the device to vfio-pci.
-fn bind(path: &Path, name: &str) -> Result<()> {
-    fs::write(path.join("driver_override"), "vfio-pci").context("driver_override")?;
-    if !path.join("driver").exists() {
-        fs::write("/sys/bus/pci/drivers_probe", name).context("drivers_probe")?;
-    }
-    Ok(())
 }
 
 fn open(path: &str) -> Result<File> {

@@ -3,16 +3,15 @@
 //! An initramfs with this machine's bpftrace and our scripts for it, for jobs that use them: with
 //! the compiler that bpftrace brings along, it is three times as large as the ordinary one.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::images::{unless_current, Images};
+use crate::images::Images;
 use crate::out::Places;
 use crate::progress::Step;
+use crate::second_archive;
 use crate::tree::Tree;
 
 const SCRIPTS: &str = "tools/bpftrace";
@@ -27,9 +26,6 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 ";
 
-/// Where another archive may begin: Linux unpacks any number of them, one behind the other.
-const ALIGNMENT: u64 = 512;
-
 /// The images with bpftrace; `None` if this machine has none.
 ///
 /// # Errors
@@ -41,22 +37,9 @@ pub(crate) fn images(places: &Places, plain: &Images) -> Result<Option<Images>> 
     };
     let step = Step::start("bpftrace for L1");
     let tree = tree(&program, &places.source(SCRIPTS))?;
-    let base = fs::metadata(&plain.initramfs).context("initramfs")?;
-    let inputs = format!(
-        "{} {} {}",
-        tree.fingerprint()?,
-        base.mtime(),
-        base.mtime_nsec()
-    );
-    let initramfs = places.out("lab")?.join("initramfs-bpftrace.cpio");
-    unless_current(&initramfs, &inputs, |path| {
-        join(&plain.initramfs, &tree, path).with_context(|| path.display().to_string())
-    })?;
+    let images = second_archive::append(places, plain, &tree, "initramfs-bpftrace.cpio")?;
     step.done();
-    Ok(Some(Images {
-        initramfs,
-        ..plain.clone()
-    }))
+    Ok(Some(images))
 }
 
 fn installed() -> Option<PathBuf> {
@@ -80,36 +63,4 @@ fn tree(program: &Path, scripts: &Path) -> Result<Tree> {
         }
     }
     Ok(tree)
-}
-
-/// Writes the archive `first`, and one of `tree` behind it.
-fn join(first: &Path, tree: &Tree, path: &Path) -> Result<()> {
-    let mut output = BufWriter::new(File::create(path)?);
-    let len = io::copy(&mut File::open(first)?, &mut output)?;
-    let gap = len.next_multiple_of(ALIGNMENT) - len;
-    io::copy(&mut io::Read::take(io::repeat(0), gap), &mut output)?;
-    tree.write_cpio(&mut output)?;
-    Ok(output.flush()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_second_archive_begins_at_a_block() {
-        let directory = tempfile::tempdir().unwrap();
-        let (first, joined) = (directory.path().join("a"), directory.path().join("b"));
-        let mut tree = Tree::default();
-        tree.text("share/x", "x".to_owned(), 0o644);
-        for len in [0, 1, 511, 512, 513] {
-            fs::write(&first, vec![7; len]).unwrap();
-            join(&first, &tree, &joined).unwrap();
-            let bytes = fs::read(&joined).unwrap();
-            let at = len.next_multiple_of(512);
-            assert!(bytes[..len].iter().all(|&byte| byte == 7));
-            assert!(bytes[len..at].iter().all(|&byte| byte == 0));
-            assert_eq!(&bytes[at..at + 6], b"070701");
-        }
-    }
 }

@@ -123,7 +123,7 @@ fn net(places: &Places, step: &Step) -> Result<PathBuf> {
 }
 
 /// A script of L2's as its init, what all of them share, and the directories that it needs.
-fn add_init(tree: &mut Tree, places: &Places, script: &str, directories: &[&str]) {
+pub(crate) fn add_init(tree: &mut Tree, places: &Places, script: &str, directories: &[&str]) {
     for directory in directories {
         tree.directory(directory);
     }

@@ -15,10 +15,12 @@ mod jobs;
 mod klog;
 mod ktap;
 mod modules;
+mod other_vmm;
 mod out;
 mod progress;
 mod qemu;
 mod report;
+mod second_archive;
 mod tree;
 mod vfio_user;
 

@@ -7,36 +7,71 @@ use std::time::Duration;
 use anyhow::Result;
 use l1::job::Job;
 
-use super::test::whole;
+use super::test::{skipped, whole, TOO_BIG};
 use super::Lab;
 use crate::boot::boot;
+use crate::images::Images;
 use crate::ktap::{self, Test};
+use crate::other_vmm;
 use crate::qemu::{Hardware, Machine};
+
+/// The machine with a Linux guest.
+const LINUX: &str = "linux";
 
 /// Seconds for all tests of a boot.
 const LIMIT: u64 = 120;
 
-/// The tests, with one CPU and with two.
+/// Seconds for all tests with a Linux guest.
+const LINUX_LIMIT: u64 = 300;
+
+/// The tests, with one CPU and with two, and with a Linux guest in a VMM that nobody here wrote.
 ///
 /// # Errors
 ///
 /// L1 cannot be booted.
-pub(super) fn tests(lab: &Lab, slower: u64) -> Result<Vec<Test>> {
+pub(super) fn tests(lab: &Lab, slower: u64, only: Option<&str>) -> Result<Vec<Test>> {
+    let is_wanted = |name: &str| only.is_none_or(|only| name == only);
     let mut tests = Vec::new();
-    for cpus in [1, 2] {
-        tests.append(&mut with(lab, cpus, Duration::from_secs(slower * LIMIT))?);
+    for (name, cpus) in [("1cpu", 1), ("2cpu", 2)] {
+        if is_wanted(name) {
+            let limit = Duration::from_secs(slower * LIMIT);
+            tests.append(&mut with(lab, &lab.images, cpus, name, &[], limit)?);
+        }
+    }
+    if is_wanted(LINUX) {
+        tests.append(&mut linux(lab, slower)?);
     }
     Ok(tests)
 }
 
-fn with(lab: &Lab, cpus: u32, limit: Duration) -> Result<Vec<Test>> {
-    let name = format!("exitless-{cpus}cpu");
+/// The tests with a Linux guest, whose VMM is this machine's QEMU.
+fn linux(lab: &Lab, slower: u64) -> Result<Vec<Test>> {
+    let slowly = (slower > 1).then(|| TOO_BIG.to_owned());
+    if let Some(reason) = slowly.or_else(other_vmm::missing) {
+        return Ok(vec![skipped(&format!("exitless-{LINUX}"), &reason)]);
+    }
+    let images = other_vmm::images(&lab.places, &lab.images)?;
+    let limit = Duration::from_secs(LINUX_LIMIT);
+    with(lab, &images, 2, LINUX, &["--linux"], limit)
+}
+
+/// The program `irq_tests` with these words, and its boot, as tests.
+fn with(
+    lab: &Lab,
+    images: &Images,
+    cpus: u32,
+    name: &str,
+    words: &[&str],
+    limit: Duration,
+) -> Result<Vec<Test>> {
+    let name = format!("exitless-{name}");
     let directory = lab.places.out(&format!("test/{name}"))?;
-    let words = ["/bin/irq_tests", "--module", "/lib/modules/exitless.ko"];
-    let job = Job::Program(words.map(str::to_owned).to_vec());
+    let words = ["/bin/irq_tests"].iter().chain(words);
+    let job = Job::Program(words.map(|&word| word.to_owned()).collect());
     let hardware = hardware();
     let machine = Machine {
         hardware: &hardware,
+        images,
         ..lab.machine(&job, cpus, &directory)
     };
     let outcome = boot(&machine, &name, limit)?;

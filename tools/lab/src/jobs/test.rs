@@ -28,7 +28,7 @@ const ATTACK_ENDS: u64 = 60;
 const OTHER_PARTS: u64 = 120;
 
 /// Guests boot the kernel that is under test.
-const TOO_BIG: &str = "a kernel with sanitizers does not fit a guest's memory and time";
+pub(super) const TOO_BIG: &str = "a kernel with sanitizers does not fit a guest's memory and time";
 
 /// Which tests.
 #[derive(Args)]
@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     /// Guests with virtio_fe for each way to dispatch with each kind of ring, not only some
     #[arg(long)]
     matrix: bool,
-    /// Of the machines with virtio devices, only this one
+    /// Of the machines with virtio devices, or with one to assign, only this one
     #[arg(long)]
     machine: Option<String>,
 }
@@ -161,7 +161,11 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
         tests.append(&mut virtio_fe::tests(lab, wish)?);
     }
     if wanted(Part::Exitless) {
-        tests.append(&mut exitless::tests(lab, pace.slower)?);
+        tests.append(&mut exitless::tests(
+            lab,
+            pace.slower,
+            arguments.machine.as_deref(),
+        )?);
     }
     tests.iter().for_each(print);
     let counts = Counts::of(&tests);

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! A Linux guest with the device, in a VMM that knows nothing of us: QEMU, as this machine has it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{bail, ensure, Context, Result};
+use rustix::process::{kill_process, Pid, Signal};
+
+use crate::asker::Answer;
+use crate::{edu, pci, vfio};
+
+/// What the lab has put there.
+const QEMU: &str = "/bin/qemu-system-x86_64";
+const FIRMWARE: &str = "/share/qemu";
+const KERNEL: &str = "/images/bzImage";
+const INITRD: &str = "/images/edu.cpio";
+
+/// KVM's paravirtual EOI is off: it hides from KVM when the guest is done with an interrupt that was
+/// injected. Without SVM of its own the guest's kernel does not set vectors aside.
+const CPU: &str = "host,-svm,-kvm-pv-eoi";
+
+/// Level 5 prints warnings, which `quiet` would hide.
+const CMDLINE: &str = "console=ttyS0 loglevel=5 panic=-1";
+
+/// Lines of the guest's console that are shown of one that died.
+const LAST_WORDS: usize = 20;
+
+/// The guest, whose device's driver is up.
+pub(crate) struct Guest {
+    qemu: Child,
+    input: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+    console: Vec<String>,
+}
+
+/// What a number of interrupts took, beyond what it takes to ask for none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// Exits for interrupts of the host's: of the device, of timers.
+    pub(crate) for_interrupts: i64,
+    /// Exits that the guest made, but those for ports, which its console takes.
+    pub(crate) own: i64,
+    pub(crate) answer: Answer,
+}
+
+impl Cost {
+    /// All exits but those for ports.
+    pub(crate) fn exits(&self) -> i64 {
+        self.for_interrupts + self.own
+    }
+}
+
+/// Exits until now, by what they were for.
+struct Exits {
+    for_interrupts: i64,
+    own: i64,
+}
+
+impl Guest {
+    /// Boots it; `more` words are for its kernel.
+    pub(crate) fn start(more: &str) -> Result<Self> {
+        let path = pci::find(edu::ID.0, edu::ID.1, 0)?;
+        pci::give(&path, vfio::DRIVER)?;
+        let mut qemu = Command::new(QEMU)
+            .args([
+                "-L",
+                FIRMWARE,
+                "-nodefaults",
+                "-no-reboot",
+                "-display",
+                "none",
+            ])
+            .args(["-name", "guest,debug-threads=on"])
+            .args(["-machine", "q35,accel=kvm", "-cpu", CPU, "-m", "128"])
+            .args(["-kernel", KERNEL, "-initrd", INITRD])
+            .args(["-append", &format!("{CMDLINE} {more}")])
+            .args(["-serial", "stdio"])
+            .args(["-device", &format!("vfio-pci,host={}", pci::name(&path)?)])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context(QEMU)?;
+        let input = qemu.stdin.take().context("no console")?;
+        let output = qemu.stdout.take().context("no console")?;
+        let mut guest = Self {
+            qemu,
+            input,
+            lines: BufReader::new(output).lines(),
+            console: Vec::new(),
+        };
+        guest.next_answer().context("the guest does not come up")?;
+        Ok(guest)
+    }
+
+    /// Asks for interrupts, each of which the guest must have seen.
+    pub(crate) fn ask(&mut self, count: u32) -> Result<Answer> {
+        // As many digits for each number.
+        writeln!(self.input, "{count:08}").context("the guest's console")?;
+        let answer = self.next_answer()?;
+        let seen = answer.seen;
+        ensure!(seen == u64::from(count), "{seen} interrupts of {count}");
+        Ok(answer)
+    }
+
+    /// The same, and what they took.
+    pub(crate) fn cost(&mut self, count: u32) -> Result<Cost> {
+        let before = self.exits()?;
+        self.ask(0)?;
+        let between = self.exits()?;
+        let answer = self.ask(count)?;
+        let after = self.exits()?;
+        let beyond = |of: fn(&Exits) -> i64| of(&after) + of(&before) - 2 * of(&between);
+        Ok(Cost {
+            for_interrupts: beyond(|exits| exits.for_interrupts),
+            own: beyond(|exits| exits.own),
+            answer,
+        })
+    }
+
+    fn next_answer(&mut self) -> Result<Answer> {
+        for line in &mut self.lines {
+            let line = line.context("the guest's console")?;
+            match line.trim_end().parse() {
+                Ok(answer) => return Ok(answer),
+                Err(_) => self.console.push(line),
+            }
+        }
+        let from = self.console.len().saturating_sub(LAST_WORDS);
+        let words = self.console[from..].join("\n");
+        bail!("the guest died; its last lines:\n{words}")
+    }
+
+    fn exits(&self) -> Result<Exits> {
+        let for_interrupts = self.counter("irq_exits")?;
+        let for_ports = self.counter("io_exits")?;
+        Ok(Exits {
+            for_interrupts,
+            own: self.counter("exits")? - for_interrupts - for_ports,
+        })
+    }
+
+    /// A counter of KVM's for the VM.
+    fn counter(&self, name: &str) -> Result<i64> {
+        let directory = "/sys/kernel/debug/kvm";
+        let begin = format!("{}-", self.qemu.id());
+        let entries = fs::read_dir(directory).context(directory)?.flatten();
+        let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let vm = names.find(|name| name.starts_with(&begin));
+        let path = format!("{directory}/{}/{name}", vm.context("no VM")?);
+        let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+        text.trim().parse().context(path)
+    }
+
+    /// Has `shunt-irq` arm its interrupts, with more of its options.
+    pub(crate) fn arm(&self, options: &[&str]) -> Result<Arming> {
+        Arming::start(self.qemu.id(), options)
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // Neither can fail for a child that is ours, be it dead or alive.
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
+
+/// A `shunt-irq` that runs.
+pub(crate) struct Arming {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Arming {
+    fn start(vmm: u32, options: &[&str]) -> Result<Self> {
+        let mut child = Command::new("/bin/shunt-irq")
+            .args(["--pid", &vmm.to_string()])
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("shunt-irq")?;
+        let output = child.stdout.take().context("no output")?;
+        let mut lines = BufReader::new(output).lines();
+        let mut seen = Vec::new();
+        for line in &mut lines {
+            let line = line?;
+            if line.ends_with("armed in all") {
+                return Ok(Self { child, lines });
+            }
+            seen.push(line);
+        }
+        child.wait()?;
+        bail!("shunt-irq has armed nothing: {}", seen.join("; "))
+    }
+
+    /// Ends it, and with it what it has armed; yields its report.
+    pub(crate) fn end(self) -> Result<Vec<String>> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).context("ending shunt-irq")?;
+        self.await_end()
+    }
+
+    /// Waits for its end; yields its report.
+    pub(crate) fn await_end(mut self) -> Result<Vec<String>> {
+        let report = self.lines.collect::<Result<Vec<_>, _>>()?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "shunt-irq: {status}");
+        Ok(report)
+    }
+}

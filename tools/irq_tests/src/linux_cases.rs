@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The tests with a Linux guest, all on the same one.
+
+use anyhow::{ensure, Context, Result};
+
+use crate::linux::{Cost, Guest};
+use crate::scene::is_alone;
+
+/// Interrupts of a measurement.
+const COUNT: u32 = 4000;
+
+/// A test, on the guest that an earlier one has left.
+pub(crate) struct Test {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&mut Option<Guest>) -> Result<()>,
+}
+
+/// All of them.
+pub(crate) const TESTS: &[Test] = &[
+    Test {
+        name: "linux_boots",
+        run: |guest| {
+            *guest = Some(Guest::start("")?);
+            Ok(())
+        },
+    },
+    Test {
+        name: "linux_stock",
+        run: |guest| stock(of(guest)?),
+    },
+    Test {
+        name: "linux_delivery_only",
+        run: |guest| delivery_only(of(guest)?),
+    },
+    Test {
+        name: "linux_exitless",
+        run: |guest| exitless(of(guest)?),
+    },
+    Test {
+        name: "linux_disarmed",
+        run: |guest| stock(of(guest)?),
+    },
+    Test {
+        name: "linux_killed",
+        run: killed,
+    },
+];
+
+fn of(guest: &mut Option<Guest>) -> Result<&mut Guest> {
+    guest.as_mut().context("there is no guest")
+}
+
+/// An exit for each interrupt, and one for its end.
+fn stock(guest: &mut Guest) -> Result<()> {
+    let cost = cost(guest, "stock")?;
+    ensure!(
+        is_many(cost.for_interrupts) && is_many(cost.own),
+        "{cost:?}"
+    );
+    Ok(())
+}
+
+/// An exit for the end of each interrupt.
+fn delivery_only(guest: &mut Guest) -> Result<()> {
+    let cost = armed(guest, &["--delivery-only"])?;
+    ensure!(is_few(cost.for_interrupts) && is_many(cost.own), "{cost:?}");
+    Ok(())
+}
+
+fn exitless(guest: &mut Guest) -> Result<()> {
+    let cost = armed(guest, &[])?;
+    ensure!(is_few(cost.for_interrupts) && is_few(cost.own), "{cost:?}");
+    Ok(())
+}
+
+/// The VMM goes while its interrupts are armed: `shunt-irq` ends, too, and so does the VM.
+fn killed(guest: &mut Option<Guest>) -> Result<()> {
+    let arming = of(guest)?.arm(&options(&[]))?;
+    *guest = None;
+    arming.await_end()?;
+    Ok(())
+}
+
+fn cost(guest: &mut Guest, name: &str) -> Result<Cost> {
+    let cost = guest.cost(COUNT)?;
+    println!("# {name}: for {COUNT} interrupts {cost:?}");
+    Ok(cost)
+}
+
+/// The cost while they are armed.
+fn armed(guest: &mut Guest, more: &[&'static str]) -> Result<Cost> {
+    let arming = guest.arm(&options(more))?;
+    let cost = cost(guest, "armed");
+    for line in arming.end()? {
+        println!("# armed: {line}");
+    }
+    cost
+}
+
+/// The vCPU has the last CPU.
+fn options(more: &[&'static str]) -> Vec<&'static str> {
+    let place: &[&str] = match is_alone() {
+        Ok(false) => &["--pin", "1"],
+        _ => &["--pin", "0", "--unwatched"],
+    };
+    [place, more].concat()
+}
+
+fn is_many(exits: i64) -> bool {
+    exits >= i64::from(COUNT) * 9 / 10
+}
+
+/// Timers interrupt guest and host the more often the longer it takes.
+fn is_few(exits: i64) -> bool {
+    exits <= i64::from(COUNT) / 4
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! Figures: what a device's interrupt costs Linux, on L1 itself and in a guest.
+
+use std::path::Path;
+
+use anyhow::{ensure, Result};
+
+use crate::asker::{Answer, Asker};
+use crate::figures::row;
+use crate::linux::Guest;
+use crate::{edu, modules, pci};
+
+/// Interrupts of the shorter and of the longer measurement. What the longer one takes more are
+/// interrupts and nothing else.
+const SHORT: u32 = 1000;
+const LONG: u32 = 11_000;
+
+/// QEMU under `-icount` cannot emulate the timer of a local APIC in x2APIC mode, and has been seen to
+/// interrupt nested guests wrongly with HPETs.
+const CMDLINE: &str = "nolapic_timer hpet=disable";
+
+/// Guests, and the options with which `shunt-irq` arms their interrupts, if it does.
+const CASES: [(&str, Option<&[&str]>); 3] = [
+    ("linux-stock", None),
+    ("linux-delivery-only", Some(&["--delivery-only"])),
+    ("linux-exitless", Some(&[])),
+];
+
+/// Measures all cases and prints a JSON object for each figure.
+pub(crate) fn print(module: &Path) -> Result<()> {
+    instructions("linux-baremetal", on_l1(module)?);
+    let mut guest = Guest::start(CMDLINE)?;
+    for (case, options) in CASES {
+        let options = options.map(|options| [&["--pin", "0", "--unwatched"], options].concat());
+        let arming = options.map(|options| guest.arm(&options)).transpose()?;
+        guest.ask(LONG)?;
+        let (short, long) = (guest.cost(SHORT)?, guest.cost(LONG)?);
+        if let Some(arming) = arming {
+            arming.end()?;
+        }
+        instructions(case, [short.answer, long.answer]);
+        let exits = long.exits() - short.exits();
+        per_interrupt(case, "exits-per-1000", exits as f64 * 1000.0);
+        let ticks = long.answer.ticks as f64 - short.answer.ticks as f64;
+        per_interrupt(case, "ticks-per-1000", ticks * 1000.0);
+    }
+    Ok(())
+}
+
+/// On L1 itself, whose device is afterwards without a driver.
+fn on_l1(module: &Path) -> Result<[Answer; 2]> {
+    modules::load_driver(module)?;
+    let asker = Asker::find()?;
+    asker.ask(LONG)?;
+    let answers = [asker.ask(SHORT)?, asker.ask(LONG)?];
+    for (answer, count) in answers.iter().zip([SHORT, LONG]) {
+        ensure!(answer.seen == u64::from(count), "{answer:?} of {count}");
+    }
+    drop(asker);
+    pci::take_back(&pci::find(edu::ID.0, edu::ID.1, 0)?)?;
+    Ok(answers)
+}
+
+fn instructions(case: &str, [short, long]: [Answer; 2]) {
+    let timestamps = long.timestamps as f64 - short.timestamps as f64;
+    per_interrupt(case, "instructions", timestamps);
+}
+
+fn per_interrupt(case: &str, metric: &str, more: f64) {
+    row(case, metric, more / f64::from(LONG - SHORT));
+}
