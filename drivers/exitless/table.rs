@@ -160,7 +160,7 @@ impl Table {
     fn admit(&mut self, entry: &mut Entry) -> Result<Vm, Rejection> {
         let vm = self.vm.clone().ok_or(Rejection::Failed(ENXIO))?;
         let gsi = vm.gsi(&entry.consumer);
-        entry.gsi = gsi.ok_or(Rejection::Refused(Refusal::NoRoute))?;
+        entry.gsi = gsi.ok_or(Rejection::Refused(Refusal::NoIrqfd))?;
         if self.entries.iter().any(|other| other.gsi == entry.gsi) {
             return Err(Rejection::Failed(EEXIST));
         }

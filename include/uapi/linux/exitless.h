@@ -53,7 +53,7 @@ enum exitless_refusal {
 	EXITLESS_FRED = 5,		/* the guest may use FRED */
 	EXITLESS_NOT_PINNED = 6,	/* the vCPU's thread, to one CPU */
 	EXITLESS_NOT_ASSIGNED = 7,	/* no device signals the eventfd */
-	EXITLESS_NO_ROUTE = 8,		/* no irqfd, or not an edge-triggered MSI to one vCPU */
+	EXITLESS_NO_ROUTE = 8,		/* not an edge-triggered MSI to one vCPU */
 	EXITLESS_VECTOR = 9,		/* the guest's is not of 0x20 to 0x2f */
 	EXITLESS_VECTOR_TAKEN = 10,	/* on that CPU */
 	EXITLESS_CPU_TAKEN = 11,	/* by another vCPU */
@@ -62,6 +62,7 @@ enum exitless_refusal {
 	EXITLESS_NO_WATCHDOG = 14,	/* there is no other CPU for it */
 	EXITLESS_INTERRUPTS_OFF = 15,	/* the guest keeps them off, again and again */
 	EXITLESS_MOVING = 16,		/* no refusal: direct when its last move is over */
+	EXITLESS_NO_IRQFD = 17,		/* of the VM has the eventfd */
 };
 
 #endif

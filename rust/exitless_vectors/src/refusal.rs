@@ -20,8 +20,7 @@ pub enum Refusal {
     NotPinned = 6,
     /// No device delivers interrupts to the eventfd.
     NotAssigned = 7,
-    /// No irqfd of the VM has the eventfd, or its GSI is not an edge-triggered MSI to exactly one
-    /// vCPU.
+    /// The irqfd's GSI is not an edge-triggered MSI to exactly one vCPU.
     NoRoute = 8,
     /// The guest's vector is not one of those that are set aside.
     Vector = 9,
@@ -39,10 +38,12 @@ pub enum Refusal {
     InterruptsOff = 15,
     /// An earlier move of the interrupt has not come to its end; it is tried again soon.
     Moving = 16,
+    /// No irqfd of the VM has the eventfd.
+    NoIrqfd = 17,
 }
 
 impl Refusal {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::NoHostX2apic,
         Self::NoGuestX2apic,
         Self::Apicv,
@@ -59,6 +60,7 @@ impl Refusal {
         Self::NoWatchdog,
         Self::InterruptsOff,
         Self::Moving,
+        Self::NoIrqfd,
     ];
 
     /// The refusal of this number.
@@ -100,6 +102,7 @@ impl Refusal {
             Self::NoWatchdog => "no CPU for a watchdog",
             Self::InterruptsOff => "guest kept interrupts off",
             Self::Moving => "on the move",
+            Self::NoIrqfd => "no irqfd",
         }
     }
 }
@@ -110,12 +113,12 @@ mod tests {
 
     #[test]
     fn every_number_is_one_refusal() {
-        for number in 1..=16 {
+        for number in 1..=17 {
             let refusal = Refusal::from_number(number);
             assert_eq!(refusal.map(|refusal| refusal as u32), Some(number));
         }
         assert_eq!(Refusal::from_number(0), None);
-        assert_eq!(Refusal::from_number(17), None);
+        assert_eq!(Refusal::from_number(18), None);
     }
 
     #[test]

@@ -9,11 +9,11 @@ use std::process::ExitCode;
 
 use anyhow::{ensure, Context, Result};
 use clap::Parser;
-use exitless_vectors::refusal::Refusal;
 use exitless_vectors::uapi::{EXITLESS_DELIVERY_ONLY, EXITLESS_UNWATCHED};
-use rustix::event::{poll, PollFd, PollFlags};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use shunt_irq::exitless::{Exitless, Refused};
+use shunt_irq::exitless::Exitless;
+use shunt_irq::interrupts::Interrupts;
 use shunt_irq::vmm::Vmm;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
@@ -22,7 +22,7 @@ use signal_hook::low_level::pipe;
 /// exits, until it is interrupted or the VMM ends; then prints where each went, and each vCPU's
 /// counters.
 ///
-/// It takes the interrupts that the guest has set up when it starts. exitless.ko must be loaded.
+/// exitless.ko must be loaded.
 #[derive(Parser)]
 #[command(name = "shunt-irq", version)]
 struct Options {
@@ -38,7 +38,21 @@ struct Options {
     /// Do without another CPU that ends runs in which the guest keeps interrupts off
     #[arg(long)]
     unwatched: bool,
+    /// Look ten times a second what the guest has set up since; without it, once
+    #[arg(long)]
+    follow: bool,
 }
+
+/// Time between two looks.
+const PERIOD: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
+const AT_ONCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 
 impl Options {
     fn flags(&self) -> u32 {
@@ -53,6 +67,10 @@ impl Options {
             0
         };
         delivery_only | unwatched
+    }
+
+    fn period(&self) -> Option<Timespec> {
+        self.follow.then_some(PERIOD)
     }
 }
 
@@ -76,50 +94,34 @@ fn run(options: &Options) -> Result<()> {
         vmm.pin(&options.pin)?;
     }
     let exitless = Exitless::attach(vmm.vm()?.as_raw_fd())?;
-    arm_all(&exitless, &vmm, options.flags())?;
+    let mut interrupts = Interrupts::new(exitless, options.flags());
+    interrupts.look(&vmm)?;
+    let armed = interrupts.armed();
+    ensure!(armed > 0 || options.follow, "no interrupt is armed");
+    println!("{armed} armed in all");
     stdout().flush()?;
-    wait_for_either(&vmm, &ends)?;
-    println!("{}", exitless.report()?);
-    Ok(())
-}
-
-/// Arms whatever is a device's interrupt, and says what became of each.
-fn arm_all(exitless: &Exitless, vmm: &Vmm, flags: u32) -> Result<()> {
-    let mut armed = 0;
-    for eventfd in vmm.eventfds()? {
-        match exitless.arm(eventfd.as_raw_fd(), flags) {
-            Ok(gsi) => {
-                println!("gsi {gsi} armed");
-                armed += 1;
+    while !one_ends(&vmm, &ends, options.period())? {
+        if let Err(error) = interrupts.look(&vmm) {
+            // One that is ending has no descriptors.
+            if !one_ends(&vmm, &ends, Some(AT_ONCE))? {
+                return Err(error);
             }
-            Err(refused) if is_no_interrupt(&refused) => {}
-            Err(refused) => println!("refused: {refused}"),
         }
     }
-    ensure!(armed > 0, "no interrupt is armed");
-    println!("{armed} armed in all");
+    println!("{}", interrupts.report()?);
     Ok(())
 }
 
-/// Most eventfds of a VMM have nothing to do with devices, and one may have two descriptors.
-fn is_no_interrupt(refused: &Refused) -> bool {
-    let none = [Refusal::NotAssigned, Refusal::NoRoute];
-    refused
-        .refusal()
-        .is_some_and(|refusal| none.contains(&refusal))
-        || refused.error.raw_os_error() == Some(Errno::EXIST.raw_os_error())
-}
-
-/// Returns when one of them is readable, or has ended.
-fn wait_for_either(one: &impl AsFd, other: &impl AsFd) -> Result<()> {
+/// Waits, for so long if that is given, for one to be readable or to end; whether one is or has.
+fn one_ends(one: &impl AsFd, other: &impl AsFd, limit: Option<Timespec>) -> Result<bool> {
     let mut both = [
         PollFd::new(one, PollFlags::IN),
         PollFd::new(other, PollFlags::IN),
     ];
     loop {
-        match poll(&mut both, None) {
+        match poll(&mut both, limit.as_ref()) {
             Err(Errno::INTR) => {}
-            result => return result.map(drop).context("poll"),
+            result => return result.map(|ready| ready > 0).context("poll"),
         }
     }
 }

@@ -2,17 +2,34 @@
 
 //! A VMM that knows nothing of us: its VM, its eventfds and its vCPUs' threads, from `/proc`.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
+use rustix::io::Errno;
 use rustix::process::{pidfd_getfd, pidfd_open, Pid, PidfdFlags, PidfdGetfdFlags};
 use rustix::thread::{sched_setaffinity, CpuSet};
 
 /// What `/proc/PID/fd` calls a VM of KVM's, and an eventfd.
 const VM: &str = "anon_inode:kvm-vm";
 const EVENTFD: &str = "anon_inode:[eventfd]";
+
+/// What tells an eventfd from all others that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventfdId(u64);
+
+impl EventfdId {
+    /// That of a descriptor of ours, if it is an eventfd's.
+    fn of(descriptor: &OwnedFd) -> Result<Option<Self>> {
+        let path = format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd());
+        let text = fs::read_to_string(&path).context(path)?;
+        let mut lines = text.lines();
+        let id = lines.find_map(|line| line.strip_prefix("eventfd-id:"));
+        id.map(|id| Ok(Self(id.trim().parse()?))).transpose()
+    }
+}
 
 /// The process.
 pub struct Vmm {
@@ -46,13 +63,20 @@ impl Vmm {
         vms.pop().context("no VM")
     }
 
-    /// Its eventfds.
+    /// Its eventfds, each once.
     ///
     /// # Errors
     ///
     /// We may not have them.
-    pub fn eventfds(&self) -> Result<Vec<OwnedFd>> {
-        self.descriptors(EVENTFD)
+    pub fn eventfds(&self) -> Result<BTreeMap<EventfdId, OwnedFd>> {
+        let mut eventfds = BTreeMap::new();
+        for descriptor in self.descriptors(EVENTFD)? {
+            // Its number may have become that of another file.
+            if let Some(id) = EventfdId::of(&descriptor)? {
+                eventfds.insert(id, descriptor);
+            }
+        }
+        Ok(eventfds)
     }
 
     /// Descriptors of this kind, as ours.
@@ -62,8 +86,10 @@ impl Vmm {
             let link = fs::read_link(self.directory.join(format!("fd/{number}")));
             // It may have been closed meanwhile.
             if link.is_ok_and(|link| link == Path::new(kind)) {
-                let taken = pidfd_getfd(&self.process, number as RawFd, PidfdGetfdFlags::empty());
-                found.push(taken.with_context(|| format!("descriptor {number}"))?);
+                match pidfd_getfd(&self.process, number as RawFd, PidfdGetfdFlags::empty()) {
+                    Err(Errno::BADF) => {}
+                    taken => found.push(taken.with_context(|| format!("descriptor {number}"))?),
+                }
             }
         }
         Ok(found)
@@ -128,7 +154,8 @@ fn vcpu(name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsRawFd;
+    use rustix::event::EventfdFlags;
+    use std::fs::File;
     use vmm_sys_util::eventfd::EventFd;
 
     #[test]
@@ -150,8 +177,19 @@ mod tests {
         let read = |fd: &OwnedFd, value: &mut [u8; 8]| {
             fd.as_raw_fd() != ours.as_raw_fd() && rustix::io::read(fd, value).is_ok()
         };
-        assert!(taken.iter().any(|fd| read(fd, &mut value)));
+        assert!(taken.values().any(|fd| read(fd, &mut value)));
         assert_eq!(u64::from_ne_bytes(value), 7);
+    }
+
+    #[test]
+    fn descriptors_of_an_eventfd_have_one_id() {
+        let new = || rustix::event::eventfd(0, EventfdFlags::empty()).unwrap();
+        let id = |eventfd: &OwnedFd| EventfdId::of(eventfd).unwrap();
+        let (one, other) = (new(), new());
+        assert!(id(&one).is_some());
+        assert_eq!(id(&one), id(&one.try_clone().unwrap()));
+        assert_ne!(id(&one), id(&other));
+        assert_eq!(id(&File::open("/dev/null").unwrap().into()), None);
     }
 
     #[test]

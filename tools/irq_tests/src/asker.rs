@@ -13,7 +13,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 use rustix::mm::{mmap, munmap, MapFlags, ProtFlags};
 
-use crate::edu::{RAISE, STATUS};
+use crate::edu::{self, RAISE, STATUS};
 use crate::pci;
 
 /// What the driver calls its interrupt in `/proc/interrupts`, and what the kernel its timer's.
@@ -25,6 +25,9 @@ const SIZE: usize = 4096;
 
 /// What begins a line that is meant for L1.
 const MARK: &str = "@shunt ";
+
+/// A line of L1's that is no number: the driver is to set the interrupt up anew.
+pub(crate) const ANEW: &str = "anew";
 
 /// The device with its driver.
 pub(crate) struct Asker(NonNull<u8>);
@@ -70,8 +73,7 @@ impl FromStr for Answer {
 impl Asker {
     /// Gives the first such device to its driver, which is loaded.
     pub(crate) fn find() -> Result<Self> {
-        let (vendor, device) = crate::edu::ID;
-        let path = pci::find(vendor, device, 0)?;
+        let path = pci::find(edu::ID.0, edu::ID.1, 0)?;
         pci::give(&path, OURS)?;
         let path = path.join("resource0");
         let file = File::options().read(true).write(true).open(&path);
@@ -117,13 +119,22 @@ impl Drop for Asker {
     }
 }
 
-/// Answers each line of standard input, which is a number of interrupts, until its end.
+/// Answers each line of standard input, which is a number of interrupts or [`ANEW`], until its end.
 pub(crate) fn answer() -> Result<()> {
-    let asker = Asker::find()?;
+    let mut asker = Asker::find()?;
     println!("{}", Answer::default());
     for line in io::stdin().lock().lines() {
-        let count = line?.trim().parse().context("how many interrupts")?;
-        println!("{}", asker.ask(count)?);
+        match line?.trim() {
+            ANEW => {
+                pci::take_back(&pci::find(edu::ID.0, edu::ID.1, 0)?)?;
+                asker = Asker::find()?;
+                println!("{}", Answer::default());
+            }
+            count => println!(
+                "{}",
+                asker.ask(count.parse().context("how many interrupts")?)?
+            ),
+        }
     }
     Ok(())
 }

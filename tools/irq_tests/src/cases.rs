@@ -165,7 +165,7 @@ fn refusals() -> Result<()> {
     let scene = Scene::new(&start())?;
     let exitless = scene.attach()?;
     let stranger = EventFd::new(libc::EFD_CLOEXEC)?;
-    expect_refusal(exitless.arm(stranger.as_raw_fd(), 0), Refusal::NoRoute)?;
+    expect_refusal(exitless.arm(stranger.as_raw_fd(), 0), Refusal::NoIrqfd)?;
     let vm = scene.machine.fd();
     vm.register_irqfd(&stranger, GSI + 1).context("irqfd")?;
     expect_refusal(exitless.arm(stranger.as_raw_fd(), 0), Refusal::NotAssigned)?;

@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{bail, ensure, Context, Result};
 use rustix::process::{kill_process, Pid, Signal};
 
-use crate::asker::Answer;
+use crate::asker::{Answer, ANEW};
 use crate::{edu, pci, vfio};
 
 /// What the lab has put there.
@@ -120,6 +120,12 @@ impl Guest {
         })
     }
 
+    /// Has the guest's driver set its interrupt up anew.
+    pub(crate) fn set_up_anew(&mut self) -> Result<()> {
+        writeln!(self.input, "{ANEW}").context("the guest's console")?;
+        self.next_answer().map(drop)
+    }
+
     fn next_answer(&mut self) -> Result<Answer> {
         for line in &mut self.lines {
             let line = line.context("the guest's console")?;
@@ -194,6 +200,16 @@ impl Arming {
         }
         child.wait()?;
         bail!("shunt-irq has armed nothing: {}", seen.join("; "))
+    }
+
+    /// Waits until it has armed one more.
+    pub(crate) fn await_one_more(&mut self) -> Result<()> {
+        for line in &mut self.lines {
+            if line?.ends_with(" armed") {
+                return Ok(());
+            }
+        }
+        bail!("shunt-irq has ended")
     }
 
     /// Ends it, and with it what it has armed; yields its report.

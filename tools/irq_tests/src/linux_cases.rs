@@ -42,6 +42,10 @@ pub(crate) const TESTS: &[Test] = &[
         run: |guest| stock(of(guest)?),
     },
     Test {
+        name: "linux_followed",
+        run: |guest| followed(of(guest)?),
+    },
+    Test {
         name: "linux_killed",
         run: killed,
     },
@@ -70,6 +74,17 @@ fn delivery_only(guest: &mut Guest) -> Result<()> {
 
 fn exitless(guest: &mut Guest) -> Result<()> {
     let cost = armed(guest, &[])?;
+    ensure!(is_few(cost.for_interrupts) && is_few(cost.own), "{cost:?}");
+    Ok(())
+}
+
+/// An interrupt that is set up after `shunt-irq` has begun is armed, too.
+fn followed(guest: &mut Guest) -> Result<()> {
+    let mut arming = guest.arm(&options(&["--follow"]))?;
+    guest.set_up_anew()?;
+    arming.await_one_more()?;
+    let cost = cost(guest, "followed")?;
+    arming.end()?;
     ensure!(is_few(cost.for_interrupts) && is_few(cost.own), "{cost:?}");
     Ok(())
 }

@@ -36,6 +36,9 @@ fn mirror() -> Vec<(&'static str, usize)> {
         ("EXITLESS_NOT_MOVABLE", Refusal::NotMovable as u32),
         ("EXITLESS_NO_MEMORY", Refusal::NoMemory as u32),
         ("EXITLESS_NO_WATCHDOG", Refusal::NoWatchdog as u32),
+        ("EXITLESS_INTERRUPTS_OFF", Refusal::InterruptsOff as u32),
+        ("EXITLESS_MOVING", Refusal::Moving as u32),
+        ("EXITLESS_NO_IRQFD", Refusal::NoIrqfd as u32),
         ("EXITLESS_UNWATCHED", EXITLESS_UNWATCHED),
     ];
     let layout = [
