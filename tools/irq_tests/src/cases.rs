@@ -18,6 +18,7 @@ use crate::scene::{unpin, Exits, Scene, GSI, VECTORS};
 
 mod hostile;
 mod places;
+mod several;
 mod trace;
 
 pub(crate) use hostile::be_victim;
@@ -26,6 +27,7 @@ use hostile::{
     offender, software_interrupts,
 };
 use places::{device_goes_and_comes, moves, route_changes, two_guests, watcher_stays};
+use several::{destroyed, halts, halts_in_kvm, two_vcpus, two_vectors};
 use trace::trace;
 
 /// A test.
@@ -62,6 +64,11 @@ tests![
     device_goes_and_comes,
     moves,
     two_guests,
+    two_vectors,
+    two_vcpus,
+    halts,
+    halts_in_kvm,
+    destroyed,
     watcher_stays,
     refusals,
     unload,
@@ -87,7 +94,11 @@ const FEW: u64 = 17;
 fn exits(name: &str, flags: Option<u32>) -> Result<(Exits, Exitless)> {
     let mut program = start();
     ask_for(&mut program, COUNT);
-    let mut scene = Scene::new(&program)?;
+    exits_of(name, Scene::new(&program)?, flags)
+}
+
+/// The same of a guest that asks for them.
+fn exits_of(name: &str, mut scene: Scene, flags: Option<u32>) -> Result<(Exits, Exitless)> {
     let exitless = scene.attach()?;
     if let Some(flags) = flags {
         scene.arm(&exitless, flags)?;

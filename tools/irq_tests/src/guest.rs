@@ -6,8 +6,10 @@ use rawguest::{Asm, Mem, Reg, Width};
 
 use crate::edu::{ACKNOWLEDGE, RAISE};
 
-/// Where the guest has the device's registers.
-pub(crate) const REGISTERS: u64 = 0xe000_0000;
+/// Where the guest has the first device's registers.
+const REGISTERS: u64 = 0xe000_0000;
+/// From one device's registers to the next one's.
+const REGISTERS_STEP: u64 = 0x10_0000;
 /// How many interrupts the handler has seen, 8 bytes.
 pub(crate) const SEEN: u32 = 0xc000;
 /// How many times `INT` [`SOFTWARE`] got to its handler, 8 bytes.
@@ -22,6 +24,8 @@ pub(crate) const OTHER_SEEN: u32 = 0xc040;
 pub(crate) const SOFTWARE: u8 = 0x80;
 /// Set by the handler.
 const DONE: u32 = 0xc008;
+/// From what the first device's handler counts and sets to the next one's.
+const HANDLED_STEP: u32 = 0x100;
 /// A port without a device: an access to it is an exit.
 pub(crate) const MARK: u16 = 0x100;
 
@@ -30,13 +34,27 @@ const SPURIOUS: u32 = 0x80f;
 const ON: u32 = 0x1ff;
 const EOI: u32 = 0x80b;
 
+/// Where the guest has the registers of its `place`th device.
+pub(crate) fn registers(place: u32) -> u64 {
+    REGISTERS + u64::from(place) * REGISTERS_STEP
+}
+
+/// How many interrupts of its `place`th device a guest has seen, 8 bytes.
+pub(crate) fn seen(place: u32) -> u32 {
+    SEEN + place * HANDLED_STEP
+}
+
+fn done(place: u32) -> u32 {
+    DONE + place * HANDLED_STEP
+}
+
 /// Switches the local APIC and interrupts on, and exits.
 pub(crate) fn start() -> Asm {
     let mut program = Asm::long();
     program
         .write_msr(SPURIOUS, ON)
-        .mov(Reg::Bx, REGISTERS + RAISE)
-        .mov(Reg::Di, REGISTERS + ACKNOWLEDGE)
+        .mov(Reg::Bx, registers(0) + RAISE)
+        .mov(Reg::Di, registers(0) + ACKNOWLEDGE)
         .interrupts_on();
     mark(&mut program);
     program
@@ -51,6 +69,46 @@ pub(crate) fn ask_for(program: &mut Asm, count: u32) {
             .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
             .spin_until_set(Mem::Ram(DONE));
     });
+    mark(program);
+}
+
+/// The same of each of these devices in turn.
+pub(crate) fn ask_in_turn(program: &mut Asm, places: &[u32], count: u32) {
+    program.repeat(count, |body| {
+        for &place in places {
+            body.mov(Reg::Bx, registers(place) + RAISE)
+                .zero(Reg::Ax)
+                .store(Width::Long, Mem::Ram(done(place)), Reg::Ax)
+                .add_imm(Reg::Ax, 1)
+                .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
+                .spin_until_set(Mem::Ram(done(place)));
+        }
+    });
+    mark(program);
+}
+
+/// As [`ask_for`], but halts until the interrupt comes. Others' interrupts may end a halt, too.
+pub(crate) fn ask_and_halt(program: &mut Asm, count: u32) {
+    program.repeat(count, |body| {
+        body.interrupts_off()
+            .zero(Reg::Ax)
+            .store(Width::Long, Mem::Ram(DONE), Reg::Ax)
+            .add_imm(Reg::Ax, 1)
+            .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
+            .repeat_until_set(Mem::Ram(DONE), |body| {
+                body.interrupts_on().halt().interrupts_off();
+            });
+    });
+    program.interrupts_on();
+    mark(program);
+}
+
+/// Asks the device for an interrupt and does not take it: exits with interrupts off.
+pub(crate) fn ask_and_leave(program: &mut Asm) {
+    program
+        .interrupts_off()
+        .mov(Reg::Ax, 1)
+        .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax);
     mark(program);
 }
 
@@ -94,6 +152,27 @@ pub(crate) fn handler() -> Asm {
 /// The same, with a counter of its own.
 pub(crate) fn other_handler() -> Asm {
     counting(OTHER_SEEN)
+}
+
+/// As [`handler`], for the `place`th device.
+pub(crate) fn handler_of(place: u32) -> Asm {
+    let saved = [Reg::Ax, Reg::Cx, Reg::Dx, Reg::Bx];
+    let mut program = Asm::long();
+    for reg in saved {
+        program.push(reg);
+    }
+    program
+        .mov(Reg::Bx, registers(place) + ACKNOWLEDGE)
+        .mov(Reg::Ax, 1)
+        .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
+        .add_to(Width::Quad, Mem::Ram(seen(place)), Reg::Ax)
+        .store(Width::Long, Mem::Ram(done(place)), Reg::Ax)
+        .write_msr(EOI, 0);
+    for reg in saved.into_iter().rev() {
+        program.pop(reg);
+    }
+    program.iret();
+    program
 }
 
 /// Counts an interrupt and stays, with interrupts on.

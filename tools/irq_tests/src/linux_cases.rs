@@ -5,7 +5,7 @@
 use anyhow::{ensure, Context, Result};
 
 use crate::linux::{Cost, Guest};
-use crate::scene::is_alone;
+use crate::scene::cpus;
 
 /// Interrupts of a measurement.
 const COUNT: u32 = 4000;
@@ -113,10 +113,10 @@ fn armed(guest: &mut Guest, more: &[&'static str]) -> Result<Cost> {
     cost
 }
 
-/// The vCPU has the last CPU.
+/// The vCPU has the second CPU, which is not the first of the machine, unless there is one only.
 fn options(more: &[&'static str]) -> Vec<&'static str> {
-    let place: &[&str] = match is_alone() {
-        Ok(false) => &["--pin", "1"],
+    let place: &[&str] = match cpus() {
+        [_, _, ..] => &["--pin", "1"],
         _ => &["--pin", "0", "--unwatched"],
     };
     [place, more].concat()

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
+use std::sync::OnceLock;
 
 use anyhow::{ensure, Context, Result};
 use exitless_vectors::uapi::EXITLESS_UNWATCHED;
@@ -12,22 +13,20 @@ use kvm_bindings::{
     KVM_IRQ_ROUTING_MSI,
 };
 use rawguest::{Access, Asm, Exit, Machine, Vcpu};
-use rustix::thread::{sched_setaffinity, CpuSet, Pid};
+use rustix::thread::{sched_getaffinity, sched_setaffinity, CpuSet, Pid};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::edu::Edu;
 use crate::exitless::{Exitless, Refused};
-use crate::guest::{self, MARK, REGISTERS, SEEN, SOFTWARE};
+use crate::guest::{self, MARK, SEEN, SOFTWARE};
 
 /// The irqfd's number.
 pub(crate) const GSI: u32 = 24;
 /// Vectors that the guest has a handler for: two that can be direct, and one that cannot. The device
 /// has the first one to begin with.
 pub(crate) const VECTORS: [u8; 3] = [0x24, 0x29, 0x45];
-/// The memory slot of the device's registers.
+/// The memory slot of the first device's registers.
 const SLOT: u32 = 1;
-/// The CPU of the vCPU.
-const CPU: usize = 0;
 
 /// Exits of a vCPU.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +50,29 @@ pub(crate) struct Scene {
     pub(crate) vcpu: Vcpu,
     pub(crate) event: EventFd,
     pub(crate) edu: Edu,
-    /// The machine has one CPU.
+    /// There is one CPU for programs.
     pub(crate) is_alone: bool,
+}
+
+/// A device that is assigned to a machine.
+pub(crate) struct Line {
+    pub(crate) edu: Edu,
+    /// What its interrupt signals.
+    pub(crate) event: EventFd,
+}
+
+impl Line {
+    /// The device of this number, the machine's `place`th: that gives it the place of its registers
+    /// ([`guest::registers`]) and, from [`GSI`] on, its GSI.
+    pub(crate) fn new(machine: &Machine, number: usize, place: u32) -> Result<Self> {
+        let edu = Edu::find(number)?;
+        machine.show_memory(SLOT + place, guest::registers(place), &edu.registers)?;
+        let event = EventFd::new(libc::EFD_CLOEXEC)?;
+        let vm = machine.fd();
+        vm.register_irqfd(&event, GSI + place).context("irqfd")?;
+        edu.device.set_msi(event.as_raw_fd())?;
+        Ok(Self { edu, event })
+    }
 }
 
 impl Scene {
@@ -63,47 +83,33 @@ impl Scene {
 
     /// The same with another one of the devices.
     pub(crate) fn with_device(number: usize, program: &Asm) -> Result<Self> {
-        pin(None, CPU)?;
-        let edu = Edu::find(number)?;
-        let machine = Machine::with_local_apics()?;
-        machine.show_memory(SLOT, REGISTERS, &edu.registers)?;
+        Self::on(cpus()[0], Machine::with_local_apics()?, number, program)
+    }
+
+    /// The same on this CPU, and in a VM of the caller's.
+    pub(crate) fn on(cpu: usize, machine: Machine, number: usize, program: &Asm) -> Result<Self> {
+        pin(None, cpu)?;
         for vector in VECTORS {
             machine.add_handler(vector, &guest::handler())?;
         }
         machine.add_handler(SOFTWARE, &guest::software_handler())?;
         let vcpu = machine.add_vcpu(program)?;
-        let event = EventFd::new(libc::EFD_CLOEXEC)?;
+        route_all(&machine, &[(VECTORS[0], 0)])?;
+        let Line { edu, event } = Line::new(&machine, number, 0)?;
         let mut scene = Self {
             machine,
             vcpu,
             event,
             edu,
-            is_alone: is_alone()?,
+            is_alone: cpus().len() == 1,
         };
-        scene.route(VECTORS[0])?;
-        let vm = scene.machine.fd();
-        vm.register_irqfd(&scene.event, GSI).context("irqfd")?;
-        scene.edu.device.set_msi(scene.event.as_raw_fd())?;
         scene.run_to_mark()?;
         Ok(scene)
     }
 
     /// Has the GSI raise this vector.
     pub(crate) fn route(&self, vector: u8) -> Result<()> {
-        let msi = kvm_irq_routing_msi {
-            address_lo: 0xfee0_0000,
-            data: vector.into(),
-            ..Default::default()
-        };
-        let entry = kvm_irq_routing_entry {
-            gsi: GSI,
-            type_: KVM_IRQ_ROUTING_MSI,
-            u: kvm_irq_routing_entry__bindgen_ty_1 { msi },
-            ..Default::default()
-        };
-        let routing = KvmIrqRouting::from_entries(&[entry])?;
-        let vm = self.machine.fd();
-        vm.set_gsi_routing(&routing).context("KVM_SET_GSI_ROUTING")
+        route_all(&self.machine, &[(vector, 0)])
     }
 
     /// The VM's file of exitless.ko.
@@ -113,24 +119,29 @@ impl Scene {
 
     /// Runs until the guest's next mark.
     pub(crate) fn run_to_mark(&mut self) -> Result<()> {
-        let exit = self.vcpu.run_through_signals()?;
-        let Exit::Access(Access::PortOut { port, .. }) = exit else {
-            anyhow::bail!("unexpected exit {exit:x?}");
-        };
-        ensure!(port == MARK, "the guest wrote to port {port:#x}");
-        Ok(())
+        run_to_mark(&mut self.vcpu)
     }
 
     /// Arms the interrupt, with a watchdog if there is a CPU for it.
     pub(crate) fn arm(&self, exitless: &Exitless, flags: u32) -> Result<u32, Refused> {
-        let unwatched = if self.is_alone { EXITLESS_UNWATCHED } else { 0 };
-        exitless.arm(self.event.as_raw_fd(), flags | unwatched)
+        exitless.arm(self.event.as_raw_fd(), self.flags(flags))
+    }
+
+    /// These flags, and with one CPU that nobody watches.
+    pub(crate) fn flags(&self, flags: u32) -> u32 {
+        flags | if self.is_alone { EXITLESS_UNWATCHED } else { 0 }
     }
 
     /// Runs until the next mark; yields the vCPU's exits meanwhile.
     pub(crate) fn exits(&mut self) -> Result<Exits> {
+        self.exits_while(|| Ok(()))
+    }
+
+    /// The same, of the whole VM, until `other` has returned, too.
+    pub(crate) fn exits_while(&mut self, other: impl FnOnce() -> Result<()>) -> Result<Exits> {
         let before = self.all_exits()?;
         self.run_to_mark()?;
+        other()?;
         let after = self.all_exits()?;
         Ok(Exits {
             all: after.all - before.all,
@@ -159,22 +170,57 @@ impl Scene {
     }
 }
 
-/// Whether the machine has one CPU.
-pub(crate) fn is_alone() -> Result<bool> {
-    let online = fs::read_to_string("/sys/devices/system/cpu/online")?;
-    Ok(online.trim() == "0")
+/// Runs a vCPU until its guest's next mark.
+pub(crate) fn run_to_mark(vcpu: &mut Vcpu) -> Result<()> {
+    let exit = vcpu.run_through_signals()?;
+    let Exit::Access(Access::PortOut { port, .. }) = exit else {
+        anyhow::bail!("unexpected exit {exit:x?}");
+    };
+    ensure!(port == MARK, "the guest wrote to port {port:#x}");
+    Ok(())
+}
+
+/// Has the GSIs, from [`GSI`] on, raise these vectors of these vCPUs.
+pub(crate) fn route_all(machine: &Machine, to: &[(u8, u32)]) -> Result<()> {
+    let entry = |(gsi, &(vector, vcpu)): (u32, &(u8, u32))| kvm_irq_routing_entry {
+        gsi,
+        type_: KVM_IRQ_ROUTING_MSI,
+        u: kvm_irq_routing_entry__bindgen_ty_1 {
+            msi: kvm_irq_routing_msi {
+                address_lo: 0xfee0_0000 | vcpu << 12,
+                data: vector.into(),
+                ..Default::default()
+            },
+        },
+        ..Default::default()
+    };
+    let entries: Vec<_> = (GSI..).zip(to).map(entry).collect();
+    let routing = KvmIrqRouting::from_entries(&entries)?;
+    let vm = machine.fd();
+    vm.set_gsi_routing(&routing).context("KVM_SET_GSI_ROUTING")
+}
+
+/// The CPUs for programs: those that this process was given.
+pub(crate) fn cpus() -> &'static [usize] {
+    static CPUS: OnceLock<Vec<usize>> = OnceLock::new();
+    CPUS.get_or_init(|| {
+        let set = sched_getaffinity(None).unwrap_or_default();
+        (0..CpuSet::MAX_CPU)
+            .filter(|&cpu| set.is_set(cpu))
+            .collect()
+    })
 }
 
 /// A thread, this one if none is named, runs on one CPU from now on.
 pub(crate) fn pin(thread: Option<Pid>, cpu: usize) -> Result<()> {
-    let mut cpus = CpuSet::new();
-    cpus.set(cpu);
-    sched_setaffinity(thread, &cpus).context("sched_setaffinity")
+    let mut one = CpuSet::new();
+    one.set(cpu);
+    sched_setaffinity(thread, &one).context("sched_setaffinity")
 }
 
-/// A thread, this one if none is named, may run on all CPUs again.
+/// A thread, this one if none is named, may run on all CPUs for programs again.
 pub(crate) fn unpin(thread: Option<Pid>) -> Result<()> {
-    let mut cpus = CpuSet::new();
-    (0..CpuSet::MAX_CPU).for_each(|cpu| cpus.set(cpu));
-    sched_setaffinity(thread, &cpus).context("sched_setaffinity")
+    let mut all = CpuSet::new();
+    cpus().iter().for_each(|&cpu| all.set(cpu));
+    sched_setaffinity(thread, &all).context("sched_setaffinity")
 }

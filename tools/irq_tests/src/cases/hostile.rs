@@ -174,6 +174,8 @@ fn is_well() -> Result<()> {
 
 /// The VMM is killed while its guest has an interrupt in service.
 pub(super) fn killed() -> Result<()> {
+    // It has a thread beside the vCPU's.
+    unpin(None)?;
     let mut child = Command::new("/proc/self/exe")
         .args(["--module", "/", VICTIM])
         .stdout(Stdio::piped())

@@ -10,12 +10,12 @@ use anyhow::{anyhow, ensure, Context, Result};
 use exitless_vectors::refusal::Refusal;
 use exitless_vectors::vectors::ChosenVector;
 use fastrand::Rng;
-use rawguest::Memory;
+use rawguest::{Machine, Memory};
 use rustix::thread::{gettid, Pid};
 
 use super::{expect_direct, expect_ordinary, expect_refusal, expect_seen, print, Skip, COUNT};
 use crate::guest::{ask_for, start, SEEN};
-use crate::scene::{pin, unpin, Scene, VECTORS};
+use crate::scene::{cpus, pin, unpin, Scene, VECTORS};
 
 /// Direct, to another vector, to one that cannot be direct, and back.
 pub(super) fn route_changes() -> Result<()> {
@@ -89,7 +89,7 @@ fn move_until(ram: &Memory, all: u32, vcpu: Pid) -> Result<u32> {
     let mut random = Rng::with_seed(1);
     let mut moves = 0;
     while seen()? < all.into() {
-        let cpu = random.usize(0..2);
+        let cpu = cpus()[random.usize(0..2)];
         match random.bool() {
             true => pin(Some(vcpu), cpu)?,
             // Refused while an earlier move is on its way.
@@ -104,16 +104,16 @@ fn move_until(ram: &Memory, all: u32, vcpu: Pid) -> Result<u32> {
     Ok(moves)
 }
 
-/// The CPU that watches the vCPU's cannot go offline.
+/// The CPU that watches the vCPU's cannot go offline. It is the first one that can watch; that of the
+/// machine never goes.
 pub(super) fn watcher_stays() -> Result<()> {
-    const ONLINE: &str = "/sys/devices/system/cpu/cpu1/online";
-    let scene = Scene::new(&start())?;
-    if scene.is_alone {
+    if cpus().len() == 1 {
         return Err(Skip("one CPU has nobody to watch it").into());
     }
+    let scene = Scene::on(0, Machine::with_local_apics()?, 0, &start())?;
     let exitless = scene.attach()?;
     scene.arm(&exitless, 0)?;
-    let answer = fs::write(ONLINE, "0");
+    let answer = fs::write("/sys/devices/system/cpu/cpu1/online", "0");
     let error = answer.err().context("the CPU went offline")?;
     ensure!(error.raw_os_error() == Some(libc::EBUSY), "{error}");
     Ok(())
@@ -139,7 +139,7 @@ pub(super) fn two_guests() -> Result<()> {
     expect_refusal(second.arm(&theirs, 0), Refusal::CpuTaken)?;
     thread::scope(|scope| {
         let other = scope.spawn(|| {
-            pin(None, 0)?;
+            pin(None, cpus()[0])?;
             second.exits()
         });
         let exits = first.exits()?;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::{ensure, Context, Result};
 
 use super::{exits, Skip};
+use crate::scene::cpus;
 
 const INSTANCES: &str = "/sys/kernel/tracing/instances";
 
@@ -16,8 +17,9 @@ pub(super) fn trace() -> Result<()> {
     let trace = Trace::start()?;
     exits("trace", Some(0))?;
     let text = trace.text()?;
+    let cpu = cpus()[0];
     let wanted = [
-        "exitless_place: gsi=24 vector=0x24 vcpu=0 cpu=0 refusal=0",
+        &format!("exitless_place: gsi=24 vector=0x24 vcpu=0 cpu={cpu} refusal=0"),
         "exitless_mode: vcpu=0 direct=1 possible=1 at_home=1",
         "exitless_exit: vcpu=0 event=none",
     ];
