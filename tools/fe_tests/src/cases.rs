@@ -20,6 +20,7 @@ mod request;
 mod restart;
 mod rogue;
 mod root;
+mod selftests;
 mod sleep;
 mod stress;
 mod stuck;
@@ -156,6 +157,7 @@ pub(crate) fn of(machine: &'static Machine, attack: Duration) -> Vec<Test> {
         }
     }
     tests.extend(of_rogues(machine, attack));
+    tests.extend(of_others(machine));
     if machine.sleeps {
         tests.push(test("sleep".to_owned(), sleep::run));
     }
@@ -185,6 +187,18 @@ fn of_rogues(machine: &Machine, attack: Duration) -> Vec<Test> {
         }
     }
     tests
+}
+
+/// Tests that others wrote, for the root file systems that have their programs.
+fn of_others(machine: &Machine) -> Vec<Test> {
+    match (machine.root(), machine.wires) {
+        (None, _) => vec![],
+        (Some(_), []) => vec![test("blktests".to_owned(), selftests::blktests)],
+        (Some(_), _) => vec![
+            test("netdevice".to_owned(), selftests::netdevice),
+            test("drivers-net".to_owned(), selftests::drivers_net),
+        ],
+    }
 }
 
 /// Whether the machine can have a test of disks.

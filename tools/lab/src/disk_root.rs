@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use fe_tests::plan::work::NETDEVICE;
 
 use crate::companion::{self, Program};
 use crate::images::{archive, installed, l1_tree, make_file_system, unless_current, Images};
@@ -44,7 +45,7 @@ pub(crate) fn build(places: &Places, plain: &Images) -> Result<DiskRoot> {
     let step = Step::start("L1's disk");
     let directory = places.out("lab")?;
     let disk = directory.join("disk.ext4");
-    let tree = disk_tree(&ours)?;
+    let tree = disk_tree(&ours, places)?;
     unless_current(&disk, &tree.fingerprint()?, |path| {
         make_file_system(&tree, &directory.join("disk"), path, SIZE)
     })?;
@@ -56,11 +57,13 @@ pub(crate) fn build(places: &Places, plain: &Images) -> Result<DiskRoot> {
     Ok(DiskRoot { images, disk })
 }
 
-fn disk_tree(ours: &[Program]) -> Result<Tree> {
+fn disk_tree(ours: &[Program], places: &Places) -> Result<Tree> {
     let mut tree = l1_tree(ours)?;
     for name in PROGRAMS {
         tree.dynamic_program(&format!("bin/{name}"), &installed(name)?)?;
     }
+    let source = places.kernel("source")?;
+    tree.file(NETDEVICE, &source.join(NETDEVICE), 0o644);
     // Whatever is to be loaded is loaded.
     tree.text("lib/modules/order", String::new(), 0o644);
     Ok(tree)

@@ -9,6 +9,9 @@ use crate::wire::Wire;
 /// The size of a disk to work on.
 pub const BYTES: u64 = 64 << 20;
 
+/// A test of the kernel's source, which is there in L1, too.
+pub const NETDEVICE: &str = "tools/testing/selftests/net/netdevice.sh";
+
 const fn work(name: &'static str, properties: &'static str, vectors: usize) -> Disk {
     of(Kind::Work, disk(name, properties, vectors))
 }
