@@ -64,6 +64,66 @@ pub trait Memory {
     }
 }
 
+/// Memory that one thread has for itself, so that no order of accesses is needed. Any is a [`Memory`].
+pub trait Unshared {
+    /// Length of the area.
+    fn length(&self) -> usize;
+
+    /// Loads bytes, a multiple of which `at` is.
+    fn load<const N: usize>(&self, at: usize) -> [u8; N];
+
+    /// Stores bytes, a multiple of which `at` is.
+    fn store<const N: usize>(&self, at: usize, value: [u8; N]);
+}
+
+impl<M: Unshared> Memory for M {
+    fn bytes(&self) -> usize {
+        self.length()
+    }
+
+    fn load16(&self, at: usize) -> u16 {
+        u16::from_le_bytes(self.load(at))
+    }
+
+    fn load16_acquire(&self, at: usize) -> u16 {
+        self.load16(at)
+    }
+
+    fn load32(&self, at: usize) -> u32 {
+        u32::from_le_bytes(self.load(at))
+    }
+
+    fn load64(&self, at: usize) -> u64 {
+        u64::from_le_bytes(self.load(at))
+    }
+
+    fn load64_acquire(&self, at: usize) -> u64 {
+        self.load64(at)
+    }
+
+    fn store16(&self, at: usize, value: u16) {
+        self.store(at, value.to_le_bytes());
+    }
+
+    fn store16_release(&self, at: usize, value: u16) {
+        self.store16(at, value);
+    }
+
+    fn store32(&self, at: usize, value: u32) {
+        self.store(at, value.to_le_bytes());
+    }
+
+    fn store64(&self, at: usize, value: u64) {
+        self.store(at, value.to_le_bytes());
+    }
+
+    fn store64_release(&self, at: usize, value: u64) {
+        self.store64(at, value);
+    }
+
+    fn full_barrier(&self) {}
+}
+
 /// The areas of a virtqueue: section 2.6.
 #[derive(Debug)]
 pub struct Areas<M> {

@@ -10,7 +10,8 @@ use virtio_ring::{
     driver::Settings,
     memory::{
         Areas,
-        Memory, //
+        Memory,
+        Unshared, //
     },
 };
 use virtio_spec::{
@@ -163,6 +164,17 @@ impl View<'_> {
         }
     }
 
+    /// Any byte of the area gets any value, from nobody.
+    pub(super) fn scribble(&self, which: usize, value: u8) {
+        self.bytes[which % self.bytes.len()].set(value);
+    }
+}
+
+impl Unshared for View<'_> {
+    fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn load<const N: usize>(&self, at: usize) -> [u8; N] {
         if self.access == Access::Store {
             self.queue.forbid("what a side wrote it does not read back");
@@ -183,57 +195,4 @@ impl View<'_> {
         let bytes = self.bytes::<N>(at).iter();
         bytes.zip(value).for_each(|(to, from)| to.set(from));
     }
-
-    /// Any byte of the area gets any value, from nobody.
-    pub(super) fn scribble(&self, which: usize, value: u8) {
-        self.bytes[which % self.bytes.len()].set(value);
-    }
-}
-
-impl Memory for View<'_> {
-    fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    fn load16(&self, at: usize) -> u16 {
-        u16::from_le_bytes(self.load(at))
-    }
-
-    fn load16_acquire(&self, at: usize) -> u16 {
-        self.load16(at)
-    }
-
-    fn load32(&self, at: usize) -> u32 {
-        u32::from_le_bytes(self.load(at))
-    }
-
-    fn load64(&self, at: usize) -> u64 {
-        u64::from_le_bytes(self.load(at))
-    }
-
-    fn load64_acquire(&self, at: usize) -> u64 {
-        self.load64(at)
-    }
-
-    fn store16(&self, at: usize, value: u16) {
-        self.store(at, value.to_le_bytes());
-    }
-
-    fn store16_release(&self, at: usize, value: u16) {
-        self.store16(at, value);
-    }
-
-    fn store32(&self, at: usize, value: u32) {
-        self.store(at, value.to_le_bytes());
-    }
-
-    fn store64(&self, at: usize, value: u64) {
-        self.store(at, value.to_le_bytes());
-    }
-
-    fn store64_release(&self, at: usize, value: u64) {
-        self.store64(at, value);
-    }
-
-    fn full_barrier(&self) {}
 }
