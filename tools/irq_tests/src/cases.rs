@@ -26,7 +26,9 @@ use hostile::{
     idt_edited, idt_gone, idt_registers, idt_short, interrupts_off, killed, needless_eois,
     offender, software_interrupts,
 };
-use places::{device_goes_and_comes, moves, route_changes, two_guests, watcher_stays};
+use places::{
+    device_goes_and_comes, device_reset, moves, route_changes, two_guests, watcher_stays,
+};
 use several::{destroyed, halts, halts_in_kvm, two_vcpus, two_vectors};
 use trace::trace;
 
@@ -62,6 +64,7 @@ tests![
     disarmed,
     route_changes,
     device_goes_and_comes,
+    device_reset,
     moves,
     two_guests,
     two_vectors,

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::fs::FileExt;
+use std::ptr::null_mut;
 
 use anyhow::{Context, Result};
 use libc::{c_ulong, c_void};
@@ -22,6 +23,7 @@ const GROUP_SET_CONTAINER: c_ulong = number(4);
 const GROUP_GET_DEVICE_FD: c_ulong = number(6);
 const DEVICE_GET_REGION_INFO: c_ulong = number(8);
 const DEVICE_SET_IRQS: c_ulong = number(10);
+const DEVICE_RESET: c_ulong = number(11);
 
 const TYPE1_IOMMU: usize = 1;
 const CONFIG_REGION: u32 = 7;
@@ -132,6 +134,12 @@ impl Device {
     /// Switches MSI off.
     pub(crate) fn clear_msi(&self) -> Result<()> {
         self.set_irqs(DATA_NONE, 0, -1).context("disabling MSI")
+    }
+
+    /// Resets the device. What VFIO has set up stays.
+    pub(crate) fn reset(&self) -> Result<()> {
+        let result = call(&self.file, DEVICE_RESET, null_mut());
+        result.map(drop).context("VFIO_DEVICE_RESET")
     }
 
     fn set_irqs(&self, data: u32, count: u32, eventfd: RawFd) -> io::Result<()> {

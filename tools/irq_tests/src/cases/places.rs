@@ -54,6 +54,19 @@ pub(super) fn device_goes_and_comes() -> Result<()> {
     expect_seen(&scene, 2 * COUNT)
 }
 
+/// The device is reset: its interrupt is the guest's, before and after.
+pub(super) fn device_reset() -> Result<()> {
+    let mut program = start();
+    (0..2).for_each(|_| ask_for(&mut program, COUNT));
+    let mut scene = Scene::with_device(1, &program)?;
+    let exitless = scene.attach()?;
+    scene.arm(&exitless, 0)?;
+    expect_direct(scene.exits()?, &exitless)?;
+    scene.edu.device.reset()?;
+    expect_direct(scene.exits()?, &exitless)?;
+    expect_seen(&scene, 2 * COUNT)
+}
+
 /// Each of very many interrupts is seen once, while the vCPU's thread and the interrupt's affinity
 /// go from CPU to CPU.
 pub(super) fn moves() -> Result<()> {

@@ -91,8 +91,11 @@ pub(super) fn hardware() -> Hardware {
         "intel-iommu,intremap=on,caching-mode=on,eim=on",
         "-device",
         "edu",
+        // A bus of its own can be reset.
         "-device",
-        "edu",
+        "pcie-root-port,id=below",
+        "-device",
+        "edu,bus=below",
     ];
     Hardware {
         machine: Hardware::PLAIN.machine,
