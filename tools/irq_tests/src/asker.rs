@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::_rdtsc;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead};
 use std::ptr::{null_mut, NonNull};
 use std::str::FromStr;
@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use rustix::mm::{mmap, munmap, MapFlags, ProtFlags};
 
 use crate::edu::{self, RAISE, STATUS};
+use crate::host::handled;
 use crate::pci;
 
 /// What the driver calls its interrupt in `/proc/interrupts`, and what the kernel its timer's.
@@ -137,19 +138,6 @@ pub(crate) fn answer() -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// How many interrupts of this name all CPUs have handled.
-fn handled(name: &str) -> Result<u64> {
-    let text = fs::read_to_string("/proc/interrupts").context("/proc/interrupts")?;
-    let is_named = |line: &&str| {
-        let mut words = line.split_whitespace();
-        words.next() == Some(&format!("{name}:")) || words.last() == Some(name)
-    };
-    let line = text.lines().find(is_named);
-    let line = line.with_context(|| format!("no interrupt is called {name}"))?;
-    let counts = line.split_whitespace().skip(1);
-    Ok(counts.map_while(|word| word.parse::<u64>().ok()).sum())
 }
 
 /// The time-stamp counter, which counts instructions under `-icount`.

@@ -10,6 +10,7 @@ mod cases;
 mod edu;
 mod figures;
 mod guest;
+mod host;
 mod linux;
 mod linux_cases;
 mod linux_figures;
@@ -27,6 +28,7 @@ use clap::Parser;
 use shunt_irq::exitless;
 
 use cases::{Skip, TESTS};
+use host::Strays;
 
 /// Tests of exitless.ko. Results are KTAP on standard output; the exit status is not zero when a
 /// test failed.
@@ -89,7 +91,11 @@ fn work(options: &Options) -> Result<bool> {
 
 fn raw_tests(filters: &[String]) -> Result<bool> {
     let names: Vec<_> = TESTS.iter().map(|test| test.name).collect();
-    report_all(filters, &names, |test| (TESTS[test].run)())
+    report_all(filters, &names, |test| {
+        let strays = Strays::now()?;
+        (TESTS[test].run)()?;
+        strays.expect_no_more().context("afterwards")
+    })
 }
 
 fn linux_tests(filters: &[String]) -> Result<bool> {

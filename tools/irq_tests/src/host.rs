@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! The host's own interrupts, of which a guest must neither keep nor add one: `/proc/interrupts`.
+
+use std::fs;
+use std::thread;
+
+use anyhow::{ensure, Context, Result};
+
+use crate::scene::{cpus, pin, unpin};
+
+/// The timers of local APICs.
+const TICKS: &str = "LOC";
+/// Spurious interrupts, and errors that local APICs have seen. The kernel has no line for either until
+/// there is one.
+const SPURIOUS: &str = "SPU";
+const ERRORS: &str = "ERR";
+
+/// Ticks that a CPU has to see.
+const ENOUGH: u64 = 3;
+
+/// What must not come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Strays {
+    spurious: u64,
+    errors: u64,
+}
+
+impl Strays {
+    /// Those until now.
+    pub(crate) fn now() -> Result<Self> {
+        Ok(Self {
+            spurious: counts(SPURIOUS)?.iter().sum(),
+            errors: counts(ERRORS)?.iter().sum(),
+        })
+    }
+
+    /// None has come since then, and on each CPU the timer still ticks.
+    pub(crate) fn expect_no_more(self) -> Result<()> {
+        for &cpu in cpus() {
+            ticks_on(cpu)?;
+        }
+        let now = Self::now()?;
+        ensure!(now == self, "{self:?} before, {now:?} since");
+        Ok(())
+    }
+}
+
+/// Returns when the CPU has seen some ticks more. It is kept busy: one that idles needs none.
+fn ticks_on(cpu: usize) -> Result<()> {
+    pin(None, cpu)?;
+    let ticks = || counts(TICKS)?.get(cpu).copied().context("no such CPU");
+    let enough = ticks()? + ENOUGH;
+    while ticks()? < enough {
+        thread::yield_now();
+    }
+    unpin(None)
+}
+
+/// How many interrupts of this name all CPUs have handled.
+pub(crate) fn handled(name: &str) -> Result<u64> {
+    let counts = counts(name)?;
+    ensure!(!counts.is_empty(), "no interrupt is called {name}");
+    Ok(counts.iter().sum())
+}
+
+/// How many each CPU has; all are online. Errors have one number only. None if there is no line.
+fn counts(name: &str) -> Result<Vec<u64>> {
+    let text = fs::read_to_string("/proc/interrupts").context("/proc/interrupts")?;
+    let is_named = |line: &&str| {
+        let mut words = line.split_whitespace();
+        words.next() == Some(&format!("{name}:")) || words.last() == Some(name)
+    };
+    let line = text.lines().find(is_named).unwrap_or_default();
+    let counts = line.split_whitespace().skip(1);
+    Ok(counts.map_while(|word| word.parse().ok()).collect())
+}
