@@ -80,12 +80,18 @@ fn work(options: &Options) -> Result<bool> {
         asker::answer()?;
         return Ok(true);
     }
+    modules::load_vfio(&options.module)?;
+    if options.figures {
+        let print = match options.linux {
+            true => linux_figures::print,
+            false => figures::print,
+        };
+        return print(&options.module).map(|()| true);
+    }
     modules::load(&options.module)?;
-    match (options.figures, options.linux) {
-        (true, true) => linux_figures::print(&options.module).map(|()| true),
-        (true, false) => figures::print().map(|()| true),
-        (false, true) => linux_tests(&options.filters),
-        (false, false) => raw_tests(&options.filters),
+    match options.linux {
+        true => linux_tests(&options.filters),
+        false => raw_tests(&options.filters),
     }
 }
 

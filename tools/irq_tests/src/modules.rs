@@ -20,21 +20,21 @@ const VFIO: [&str; 6] = [
     "vfio-pci",
 ];
 
-/// Loads them all; `ours` is exitless.ko, whose neighbours the others are.
-pub(crate) fn load(ours: &Path) -> Result<()> {
-    let directory = ours.parent().context("the module's directory")?;
+/// Loads the kernel's, which are neighbours of exitless.ko, `ours`.
+pub(crate) fn load_vfio(ours: &Path) -> Result<()> {
     for name in VFIO {
-        load_one(&directory.join(format!("{name}.ko")))?;
+        load(&ours.with_file_name(format!("{name}.ko")))?;
     }
-    load_one(ours)
+    Ok(())
 }
 
 /// Loads the device's driver, which is a neighbour of exitless.ko, too.
 pub(crate) fn load_driver(ours: &Path) -> Result<()> {
-    load_one(&ours.with_file_name("edu.ko"))
+    load(&ours.with_file_name("edu.ko"))
 }
 
-fn load_one(path: &Path) -> Result<()> {
+/// Loads a module.
+pub(crate) fn load(path: &Path) -> Result<()> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
     finit_module(&file, c"", 0).with_context(|| format!("loading {}", path.display()))
 }

@@ -10,6 +10,7 @@ use crate::boot::boot;
 use crate::images::Images;
 use crate::jobs::{exitless, Lab};
 use crate::other_vmm;
+use crate::progress::print;
 use crate::qemu::Machine;
 
 /// With `-icount`, QEMU cannot emulate the timer of a local APIC in x2APIC mode: it ends itself with
@@ -23,7 +24,7 @@ const NO_HPET: &str = "nolapic_timer hpet=disable";
 pub(super) fn measure(lab: &Lab) -> Result<(Vec<Row>, Vec<String>)> {
     let (mut rows, mut failures) = rows(lab, &lab.images, "irq", &[], NO_APIC_TIMER)?;
     match other_vmm::missing() {
-        Some(reason) => failures.push(reason),
+        Some(reason) => print(&format!("no figures of Linux guests: {reason}")),
         None => {
             let images = other_vmm::images(&lab.places, &lab.images)?;
             let (more, broken) = self::rows(lab, &images, "irq-linux", &["--linux"], NO_HPET)?;
@@ -55,6 +56,10 @@ fn rows(
     };
     let outcome = boot(&machine, &format!("bench of interrupts, {name}"), LIMIT)?;
     let rows = parse(outcome.stream("irq_tests"))?;
+    let errors = outcome.stream("irq_tests.stderr").iter();
+    errors
+        .filter(|line| line.starts_with("no figures"))
+        .for_each(|line| print(line));
     let mut failures = outcome.failures.clone();
     if !outcome.succeeded() && failures.is_empty() {
         failures.extend_from_slice(outcome.stream("irq_tests.stderr"));
