@@ -2,7 +2,7 @@
 
 //! Packets over a wire, each byte of which is checked.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc};
@@ -73,7 +73,10 @@ fn receive(listener: &TcpListener, bytes: usize) -> Result<()> {
         );
         left -= count;
     }
-    ensure!(stream.read(&mut piece)? == 0, "too many bytes");
+    // Goes on when it is interrupted, as `read_exact` does: a sleep of the system interrupts a read that
+    // has a time limit.
+    let more = io::copy(&mut stream, &mut io::sink()).context("receiving the end")?;
+    ensure!(more == 0, "too many bytes");
     Ok(())
 }
 
@@ -137,7 +140,7 @@ fn echo(socket: &UdpSocket, end: &mpsc::Receiver<()>) -> Result<()> {
             Ok((count, from)) => {
                 socket.send_to(&datagram[..count], from)?;
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => (),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
             Err(error) => return Err(error).context("receiving"),
         }
     }
