@@ -39,6 +39,9 @@ struct Options {
     /// The module file
     #[arg(long, default_value = "/lib/modules/exitless.ko")]
     module: PathBuf,
+    /// Seconds until a test that hangs ends the process, which the test's absence then tells of
+    #[arg(long, default_value_t = 60)]
+    limit: u32,
     /// With a Linux guest instead of raw ones, whose VMM is QEMU
     #[arg(long)]
     linux: bool,
@@ -55,9 +58,6 @@ struct Options {
 
 /// The option that makes a process the victim of a test.
 const VICTIM: &str = "--victim";
-
-/// Seconds until a test that hangs ends the process, which the test's absence then tells of.
-const LIMIT: u32 = 60;
 
 fn main() -> ExitCode {
     match work(&Options::parse()) {
@@ -90,33 +90,34 @@ fn work(options: &Options) -> Result<bool> {
     }
     modules::load(&options.module)?;
     match options.linux {
-        true => linux_tests(&options.filters),
-        false => raw_tests(&options.filters),
+        true => linux_tests(options),
+        false => raw_tests(options),
     }
 }
 
-fn raw_tests(filters: &[String]) -> Result<bool> {
+fn raw_tests(options: &Options) -> Result<bool> {
     let names: Vec<_> = TESTS.iter().map(|test| test.name).collect();
-    report_all(filters, &names, |test| {
+    report_all(options, &names, |test| {
         let strays = Strays::now()?;
         (TESTS[test].run)()?;
         strays.expect_no_more().context("afterwards")
     })
 }
 
-fn linux_tests(filters: &[String]) -> Result<bool> {
+fn linux_tests(options: &Options) -> Result<bool> {
     let tests = linux_cases::TESTS;
     let names: Vec<_> = tests.iter().map(|test| test.name).collect();
     let mut guest = None;
-    report_all(filters, &names, |test| (tests[test].run)(&mut guest))
+    report_all(options, &names, |test| (tests[test].run)(&mut guest))
 }
 
 /// Runs tests, given by their places in `names`; whether none of them failed.
 fn report_all(
-    filters: &[String],
+    options: &Options,
     names: &[&str],
     mut run: impl FnMut(usize) -> Result<()>,
 ) -> Result<bool> {
+    let filters = &options.filters;
     let is_wanted = |&test: &usize| {
         let mut wanted = filters.iter();
         filters.is_empty() || wanted.any(|filter| names[test].contains(filter.as_str()))
@@ -127,7 +128,7 @@ fn report_all(
     let mut passed = true;
     for (test, number) in tests.into_iter().zip(1..) {
         // SAFETY: It takes no memory of ours.
-        unsafe { libc::alarm(LIMIT) };
+        unsafe { libc::alarm(options.limit) };
         passed &= report(number, names[test], run(test));
         std::io::stdout().flush().context("standard output")?;
     }

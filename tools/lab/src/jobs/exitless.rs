@@ -20,6 +20,8 @@ const LINUX: &str = "linux";
 
 /// Seconds for all tests of a boot.
 const LIMIT: u64 = 120;
+/// Seconds for each of them.
+const TEST_LIMIT: u64 = 60;
 
 /// Seconds for all tests with a Linux guest.
 const LINUX_LIMIT: u64 = 300;
@@ -35,7 +37,8 @@ pub(super) fn tests(lab: &Lab, slower: u64, only: Option<&str>) -> Result<Vec<Te
     for (name, cpus) in [("1cpu", 1), ("2cpu", 2)] {
         if is_wanted(name) {
             let limit = Duration::from_secs(slower * LIMIT);
-            tests.append(&mut with(lab, &lab.images, cpus, name, &[], limit)?);
+            let each = format!("--limit={}", slower * TEST_LIMIT);
+            tests.append(&mut with(lab, &lab.images, cpus, name, &[&each], limit)?);
         }
     }
     if is_wanted(LINUX) {
