@@ -24,6 +24,10 @@ const ADDRESS: &str = "10.7.0.1/24";
 /// Where the server listens.
 const PORT: &str = "5001";
 
+/// What it does with a connection. If it sent back what it gets at once, both ends could wait for ever,
+/// each for the other to read.
+const SERVE: &str = "file=$(mktemp) && cat >$file && cat $file; rm $file";
+
 /// The interface and its server, until this is dropped.
 pub(crate) struct Tap {
     server: Child,
@@ -52,7 +56,7 @@ impl Tap {
         run(&["/bin/ip", "address", "add", ADDRESS, "dev", NAME])?;
         run(&["/bin/ip", "link", "set", NAME, "up"])?;
         let server = Command::new("/bin/nc")
-            .args(["-ll", "-p", PORT, "-e", "/bin/cat"])
+            .args(["-ll", "-p", PORT, "-e", "/bin/sh", "-c", SERVE])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
