@@ -9,6 +9,9 @@
 //! Who puts the device on a bus calls one method at a time. After each call that may have changed
 //! something it looks at [`interrupts`](PciDevice::interrupts).
 
+pub mod config_space;
+pub mod msix_table;
+
 use std::sync::Arc;
 
 use vm_memory::GuestMemoryMmap;
