@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
 //! What the guest's processors say they are: all that KVM supports, plus the APIC id and the
-//! topology (one package, a core for each vCPU), which KVM leaves to the VMM.
+//! topology (one package, a core for each vCPU), which KVM leaves to the VMM, and less SVM and VMX:
+//! this VMM runs no guests of guests, and Linux sets interrupt vectors aside for such.
 
 use anyhow::{Context, Result};
 use kvm_bindings::{
@@ -21,6 +22,16 @@ const AMD_TOPOLOGY: u32 = 0x8000_001e;
 const EBX_LOGICAL_CPUS_SHIFT: u32 = 16;
 const EBX_APIC_ID_SHIFT: u32 = 24;
 const ECX_HYPERVISOR: u32 = 1 << 31;
+const ECX_VMX: u32 = 1 << 5;
+/// AMD: features; in ECX, SVM.
+const AMD_FEATURES: u32 = 0x8000_0001;
+const AMD_ECX_SVM: u32 = 1 << 2;
+/// AMD: features of SVM.
+const AMD_SVM: u32 = 0x8000_000a;
+/// What KVM offers to guests.
+const KVM_FEATURES: u32 = 0x4000_0001;
+/// The end of an interrupt that was injected needs no exit.
+const KVM_EAX_PV_EOI: u32 = 1 << 6;
 const LEVEL_THREAD: u32 = 1 << 8;
 const LEVEL_CORE: u32 = 2 << 8;
 
@@ -36,6 +47,16 @@ pub(crate) fn supported(kvm: &Kvm) -> Result<Vec<kvm_cpuid_entry2>> {
     Ok(table.as_slice().to_vec())
 }
 
+/// Without KVM's paravirtual EOI, which hides from KVM that the guest is done with an interrupt: only
+/// then does its next run deliver interrupts directly.
+pub(crate) fn with_every_eoi(table: &mut [kvm_cpuid_entry2]) {
+    for entry in table {
+        if entry.function == KVM_FEATURES {
+            entry.eax &= !KVM_EAX_PV_EOI;
+        }
+    }
+}
+
 /// The table of the processor with `apic_id`, one of `cpus`.
 ///
 /// # Errors
@@ -44,7 +65,7 @@ pub(crate) fn supported(kvm: &Kvm) -> Result<Vec<kvm_cpuid_entry2>> {
 pub(crate) fn for_vcpu(supported: &[kvm_cpuid_entry2], apic_id: u8, cpus: u8) -> Result<CpuId> {
     let mut entries: Vec<_> = supported
         .iter()
-        .filter(|entry| !matches!(entry.function, TOPOLOGY | TOPOLOGY_V2))
+        .filter(|entry| !matches!(entry.function, TOPOLOGY | TOPOLOGY_V2 | AMD_SVM))
         .copied()
         .collect();
     for entry in &mut entries {
@@ -61,7 +82,9 @@ fn describe(entry: &mut kvm_cpuid_entry2, apic_id: u32, cpus: u32) {
             entry.ebx &= 0xffff;
             entry.ebx |= cpus << EBX_LOGICAL_CPUS_SHIFT | apic_id << EBX_APIC_ID_SHIFT;
             entry.ecx |= ECX_HYPERVISOR;
+            entry.ecx &= !ECX_VMX;
         }
+        AMD_FEATURES => entry.ecx &= !AMD_ECX_SVM,
         AMD_CORES => entry.ecx = id_bits(cpus) << 12 | (cpus - 1),
         AMD_TOPOLOGY => {
             entry.eax = apic_id;
@@ -126,6 +149,36 @@ mod tests {
         assert_eq!((cores.eax, cores.ebx, cores.edx), (2, 3, 2));
         assert_eq!(find(&table, 0x8000_0008, 0).ecx, 0x2002);
         assert_eq!(find(&table, 0x8000_001e, 0).eax, 2);
+    }
+
+    #[test]
+    fn there_are_no_guests_of_guests() {
+        let leaf = |function| kvm_cpuid_entry2 {
+            function,
+            eax: !0,
+            ecx: !0,
+            ..Default::default()
+        };
+        let supported = [FEATURES, AMD_FEATURES, AMD_SVM].map(leaf);
+        let table = for_vcpu(&supported, 0, 1).unwrap();
+        assert_eq!(find(&table, FEATURES, 0).ecx, !ECX_VMX);
+        assert_eq!(find(&table, AMD_FEATURES, 0).ecx, !AMD_ECX_SVM);
+        assert!(table
+            .as_slice()
+            .iter()
+            .all(|entry| entry.function != AMD_SVM));
+    }
+
+    #[test]
+    fn only_the_paravirtual_eoi_can_be_left_out() {
+        let leaf = |function| kvm_cpuid_entry2 {
+            function,
+            eax: !0,
+            ..Default::default()
+        };
+        let mut table = [FEATURES, KVM_FEATURES].map(leaf);
+        with_every_eoi(&mut table);
+        assert_eq!(table.map(|entry| entry.eax), [!0, !KVM_EAX_PV_EOI]);
     }
 
     #[test]

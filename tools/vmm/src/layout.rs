@@ -5,7 +5,8 @@
 //! ```text
 //! 0x0000_0500  GDT            0x0000_7000  zero page      0x0000_9000  page tables (3 pages)
 //! 0x0002_0000  command line   0x000f_0000  MP table       0x0010_0000  RAM: kernel, initrd
-//! 0xd000_0000  virtio-mmio, a page each   0xfec0_0000  IOAPIC   0xfee0_0000  local APICs
+//! 0xd000_0000  virtio-mmio, a page each   0xe000_0000  BARs of PCI devices
+//! 0xfec0_0000  IOAPIC                     0xfee0_0000  local APICs
 //! 0x1_0000_0000  RAM that does not fit below the hole
 //! ```
 
@@ -34,6 +35,10 @@ pub(crate) const HOLE_END: u64 = 1 << 32;
 pub(crate) const VIRTIO_MMIO: u64 = HOLE_START;
 /// Bytes of a virtio-mmio device's registers.
 pub(crate) const VIRTIO_MMIO_SIZE: u64 = 0x1000;
+/// Where BARs of PCI devices are.
+pub(crate) const PCI_WINDOW: u64 = 0xe000_0000;
+/// Bytes for them.
+pub(crate) const PCI_WINDOW_SIZE: u64 = 0x1000_0000;
 /// The IOAPIC of KVM's irqchip.
 pub(crate) const IOAPIC: u32 = 0xfec0_0000;
 /// The local APICs of KVM's irqchip.
@@ -54,8 +59,15 @@ pub(crate) const I8042_PORT: u64 = 0x60;
 /// Number of ports from [`I8042_PORT`] to the command port.
 pub(crate) const I8042_PORTS: u64 = 5;
 
+/// Ports of PCI's configuration mechanism #1: the address, and 4 higher the data.
+pub(crate) const PCI_CONFIG_PORT: u64 = 0xcf8;
+/// Number of these ports.
+pub(crate) const PCI_CONFIG_PORTS: u64 = 8;
+
 /// KVM's memory slot for the registers of the first virtio-mmio device; above those of RAM.
 pub(crate) const REGISTER_SLOT: u32 = 16;
+/// KVM's first memory slot for BARs, above those of registers.
+pub(crate) const BAR_SLOT: u32 = 32;
 /// Interrupt lines for virtio-mmio devices: those below 16 that no PC device has.
 pub(crate) const VIRTIO_MMIO_IRQS: [u32; 9] = [5, 6, 7, 9, 10, 11, 12, 14, 15];
 /// Interrupt lines of the IOAPIC.

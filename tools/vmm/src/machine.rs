@@ -13,6 +13,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
 use crate::{
+    assigned::{self, arming},
     boot::{image, mp_table::mp_table, params, segments},
     bus::Bus,
     console::Console,
@@ -23,14 +24,17 @@ use crate::{
     marks::Marks,
     memory,
     options::Options,
+    pci::host_bridge::HostBridge,
     report::{ExitCounters, Report},
     stop::{Outcome, Stop},
     vcpu::{self, install_kick_handler, Shared, VcpuThread},
 };
 
-/// What this machine wants Linux to know: there is no ACPI, PCI or keyboard controller to look for
+/// What this machine wants Linux to know: there is no ACPI or keyboard controller to look for
 /// (that takes seconds), and a reset goes by the keyboard controller's reset line.
-const PLATFORM: &str = "acpi=off pci=off initcall_blacklist=i8042_init reboot=k";
+const PLATFORM: &str = "acpi=off initcall_blacklist=i8042_init reboot=k";
+/// The same of PCI.
+const NO_PCI: &str = "pci=off";
 
 /// Runs a guest as `options` say, until it ends.
 ///
@@ -72,6 +76,8 @@ fn describe(outcome: &Outcome) -> String {
 /// before its memory.
 struct Machine {
     vcpus: Vec<VcpuFd>,
+    /// The CPU of each, if it has one.
+    cpus: Vec<Option<usize>>,
     shared: Shared,
     serial: Arc<SerialPort>,
     disks: Vec<Disk>,
@@ -89,7 +95,7 @@ impl Machine {
         let memory = memory::new(&ranges)?;
         memory::give_to(&vm, &memory)?;
         let entry = load(options, &memory, &ranges)?;
-        let vcpus = create_vcpus(&kvm, &vm, options.cpus)?;
+        let vcpus = create_vcpus(&kvm, &vm, options)?;
         vcpu::start_at(&vcpus[0], entry)?;
 
         let disks = create_disks(options, &vm, &memory, &stop)?;
@@ -98,10 +104,14 @@ impl Machine {
         let marks = Arc::new(Marks::new(options.mark.clone(), exits.clone(), states));
         let line = interrupt_line(&vm, layout::SERIAL_IRQ)?;
         let serial = Arc::new(SerialPort::new(line, Arc::clone(&marks))?);
-        let pio = ports(Arc::clone(&serial), Arc::clone(&stop))?;
+        let mut pio = ports(Arc::clone(&serial), Arc::clone(&stop))?;
         let mut mmio = Bus::default();
         for disk in &disks {
             mmio.insert(disk.address(), layout::VIRTIO_MMIO_SIZE, disk.bus_device())?;
+        }
+        let devices = assigned::take(&options.devices, &vm, &memory)?;
+        if !devices.is_empty() {
+            HostBridge::new(devices)?.connect(&mut pio, &mut mmio)?;
         }
         let shared = Shared {
             pio: Arc::new(pio),
@@ -110,6 +120,7 @@ impl Machine {
         };
         Ok(Self {
             vcpus,
+            cpus: arming::cpus(&options.devices, options.cpus)?,
             shared,
             serial,
             disks,
@@ -132,7 +143,7 @@ impl Machine {
                     stop.request(Outcome::Failed(error.into()));
                 }
             }
-            let threads = start(self.vcpus, &self.exits, &self.shared);
+            let threads = start(self.vcpus, &self.cpus, &self.exits, &self.shared);
             let console = Console::new(&self.serial, stop).and_then(|mut console| console.run());
             if let Err(error) = console {
                 stop.request(Outcome::Failed(error));
@@ -148,10 +159,13 @@ impl Machine {
     }
 }
 
-fn create_vcpus(kvm: &Kvm, vm: &VmFd, cpus: u8) -> Result<Vec<VcpuFd>> {
-    let supported = cpuid::supported(kvm)?;
-    (0..cpus)
-        .map(|id| vcpu::create(vm, &supported, id, cpus))
+fn create_vcpus(kvm: &Kvm, vm: &VmFd, options: &Options) -> Result<Vec<VcpuFd>> {
+    let mut supported = cpuid::supported(kvm)?;
+    if arming::wants_it(&options.devices) {
+        cpuid::with_every_eoi(&mut supported);
+    }
+    (0..options.cpus)
+        .map(|id| vcpu::create(vm, &supported, id, options.cpus))
         .collect()
 }
 
@@ -177,10 +191,15 @@ fn create_disks(
 }
 
 /// Starts the vCPUs; when one does not, the machine stops.
-fn start(vcpus: Vec<VcpuFd>, exits: &[Arc<ExitCounters>], shared: &Shared) -> Vec<VcpuThread> {
+fn start(
+    vcpus: Vec<VcpuFd>,
+    cpus: &[Option<usize>],
+    exits: &[Arc<ExitCounters>],
+    shared: &Shared,
+) -> Vec<VcpuThread> {
     let mut threads = Vec::new();
-    for ((id, vcpu), exits) in (0u8..).zip(vcpus).zip(exits) {
-        match VcpuThread::spawn(id, vcpu, shared.clone(), Arc::clone(exits)) {
+    for (((id, vcpu), &cpu), exits) in (0u8..).zip(vcpus).zip(cpus).zip(exits) {
+        match VcpuThread::spawn(id, vcpu, cpu, shared.clone(), Arc::clone(exits)) {
             Ok(thread) => threads.push(thread),
             Err(error) => shared.stop.request(Outcome::Failed(error)),
         }
@@ -239,12 +258,13 @@ fn load(options: &Options, memory: &GuestMemoryMmap, ranges: &[(u64, u64)]) -> R
     segments::write(memory)?;
     let table = mp_table(options.cpus, layout::MP_TABLE as u32);
     memory.write_slice(&table, GuestAddress(layout::MP_TABLE))?;
-    let cmdline = command_line(&options.cmdline, options.disks.len())?;
+    let has_pci = !options.devices.is_empty();
+    let cmdline = command_line(&options.cmdline, options.disks.len(), has_pci)?;
     load_cmdline(memory, GuestAddress(layout::CMDLINE), &cmdline)?;
     Ok(kernel.entry)
 }
 
-fn command_line(user: &str, disks: usize) -> Result<Cmdline> {
+fn command_line(user: &str, disks: usize, has_pci: bool) -> Result<Cmdline> {
     let too_long = || {
         format!(
             "the kernel command line exceeds {} bytes",
@@ -253,6 +273,9 @@ fn command_line(user: &str, disks: usize) -> Result<Cmdline> {
     };
     let mut cmdline = Cmdline::new(layout::CMDLINE_SIZE)?;
     cmdline.insert_str(PLATFORM)?;
+    if !has_pci {
+        cmdline.insert_str(NO_PCI)?;
+    }
     for index in 0..disks {
         let slot = Slot::new(index)?;
         let address = GuestAddress(slot.address);
@@ -268,14 +291,14 @@ fn command_line(user: &str, disks: usize) -> Result<Cmdline> {
 mod tests {
     use super::*;
 
-    fn text(user: &str, disks: usize) -> String {
-        let cmdline = command_line(user, disks).unwrap();
+    fn text(user: &str, disks: usize, has_pci: bool) -> String {
+        let cmdline = command_line(user, disks, has_pci).unwrap();
         cmdline.as_cstring().unwrap().into_string().unwrap()
     }
 
     #[test]
     fn disks_are_announced_and_the_user_has_the_last_word() {
-        let text = text("console=ttyS0 reboot=t -- init args", 2);
+        let text = text("console=ttyS0 reboot=t -- init args", 2, false);
         assert!(text.contains(" virtio_mmio.device=4K@0xd0000000:5 "));
         assert!(text.contains(" virtio_mmio.device=4K@0xd0001000:6 "));
         assert!(
@@ -285,11 +308,19 @@ mod tests {
     }
 
     #[test]
+    fn linux_looks_for_pci_if_there_is_any() {
+        assert!(text("", 0, false).contains("pci=off"));
+        assert!(!text("", 0, true).contains("pci=off"));
+    }
+
+    #[test]
     fn more_disks_than_lines_and_too_long_a_text_are_refused() {
-        assert!(command_line("", 9).is_ok());
-        let error = command_line("", 10).unwrap_err().to_string();
+        assert!(command_line("", 9, false).is_ok());
+        let error = command_line("", 10, false).unwrap_err().to_string();
         assert!(error.contains("at most 9 disks"), "{error}");
-        let error = command_line(&"x".repeat(2048), 0).unwrap_err().to_string();
+        let error = command_line(&"x".repeat(2048), 0, true)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("2048"), "{error}");
     }
 }

@@ -2,11 +2,12 @@
 
 //! A small VMM on the rust-vmm crates: a Linux guest with a serial console and virtio-mmio
 //! disks, whose registers are dispatched in the VMM, by the VMM to a device process, or by KVM
-//! to a device process.
+//! to a device process; and PCI devices of the host's.
 //!
 //! [`machine`] puts the parts together; [`vcpu`] and [`bus`] are the way of an access that
 //! leaves KVM.
 
+mod assigned;
 mod boot;
 mod bus;
 mod console;
@@ -18,8 +19,11 @@ mod machine;
 mod marks;
 mod memory;
 mod options;
+mod pairs;
+mod pci;
 mod readiness;
 mod report;
+mod routes;
 mod stop;
 mod vcpu;
 

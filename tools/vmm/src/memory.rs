@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
 //! What the guest reaches without an exit: its RAM, one memfd, so that device processes can map it
-//! too; and pages of registers, for reading.
+//! too; pages of registers, for reading; and registers of assigned devices.
 
 use anyhow::{ensure, Context, Result};
 use kvm_bindings::{kvm_userspace_memory_region, KVM_MEM_READONLY};
 use kvm_ioctls::{Cap, VmFd};
 use shunt::{memory::allocate, shadow::Shadow};
-use vm_memory::{Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vm_memory::{
+    mmap::MmapRegion, Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
+};
 
 use crate::layout::{HOLE_END, HOLE_START};
 
@@ -80,6 +82,47 @@ pub(crate) fn show_registers(vm: &VmFd, slot: u32, address: u64, registers: &Sha
     // disks, which have the mapping; after that nobody reaches it through the slot.
     unsafe { vm.set_user_memory_region(slot) }
         .with_context(|| format!("KVM refuses the memory slot {slot:x?}"))
+}
+
+/// Lets the guest have a part of an assigned device at `address`.
+///
+/// The caller keeps `registers` until they are hidden or the vCPUs are gone.
+///
+/// # Errors
+///
+/// KVM refuses the slot, as when another one is there.
+pub(crate) fn show_device(
+    vm: &VmFd,
+    slot: u32,
+    address: u64,
+    registers: &MmapRegion,
+) -> Result<()> {
+    let slot = kvm_userspace_memory_region {
+        slot,
+        flags: 0,
+        guest_phys_addr: address,
+        memory_size: registers.size() as u64,
+        userspace_addr: registers.as_ptr() as u64,
+    };
+    // SAFETY: The range is a live mapping of exactly `memory_size` bytes, which nobody but the guest
+    // accesses. The machine joins its vCPUs before it drops the devices, which have the mapping.
+    unsafe { vm.set_user_memory_region(slot) }
+        .with_context(|| format!("KVM refuses the memory slot {slot:x?}"))
+}
+
+/// Takes that from the guest.
+///
+/// # Errors
+///
+/// There is no such slot.
+pub(crate) fn hide_device(vm: &VmFd, slot: u32) -> Result<()> {
+    let none = kvm_userspace_memory_region {
+        slot,
+        ..Default::default()
+    };
+    // SAFETY: The slot has no memory from now on.
+    unsafe { vm.set_user_memory_region(none) }
+        .with_context(|| format!("KVM keeps the memory slot {slot}"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use crate::{boot::mp_table::MAX_CPUS, disk::spec::DiskSpec};
+use crate::{assigned::spec::DeviceSpec, boot::mp_table::MAX_CPUS, disk::spec::DiskSpec};
 
 /// What `--help` says after the options.
 const MANUAL: &str = "\
@@ -47,12 +47,25 @@ Disks:
   timeout   milliseconds after which a device process that has not answered an access is given
             up; kill it, and let the next one connect [default: it may take for ever]
 
+Devices:
+  --device vfio=[DOMAIN:]BUS:DEVICE.FUNCTION[,irq=stock|exitless|exitless-delivery-only]
+
+  Each is a PCI device of this machine, whose driver here is vfio-pci, and the guest's alone. The
+  guest has its memory BARs without exits, and its MSI or MSI-X.
+
+  irq       stock: KVM injects interrupts; exitless: exitless.ko delivers them through the guest's
+            own IDT, and EOIs exit no more either; exitless-delivery-only: but EOIs do. When that
+            is not possible, stderr says why, and the guest has stock interrupts. Each vCPU is
+            pinned, the first one to the last CPU that the VMM may use (taskset), the second one to
+            the last but one, and so on; one CPU must remain [default: stock]
+
 Console:
   The guest's serial port is on stdin and stdout. On a terminal, Ctrl-A x ends the VMM, and
   Ctrl-A Ctrl-A is a Ctrl-A for the guest.
 
 Command line:
-  The guest gets what the machine itself needs (no ACPI, no PCI, the reset line, the disks),
+  The guest gets what the machine itself needs (no ACPI, no PCI unless there is a device, the reset
+  line, the disks),
   then TEXT, so TEXT has the last word.
 
 Exit status:
@@ -102,6 +115,10 @@ pub(crate) struct Options {
     /// A disk, see below; may be given several times
     #[arg(long = "disk", value_name = "SPEC")]
     pub(crate) disks: Vec<DiskSpec>,
+
+    /// A PCI device of the host's, see below; may be given several times
+    #[arg(long = "device", value_name = "SPEC")]
+    pub(crate) devices: Vec<DeviceSpec>,
 
     /// Note the counters in the report whenever the guest prints a line with this on its console
     #[arg(long, value_name = "TEXT")]

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! `key=value` pairs, separated by commas.
+//! `key=value` pairs, separated by commas: what the options for disks and devices are made of.
 
 use std::fmt;
 
-/// Why a `--disk` is none. Displays the key or value that is wrong.
+/// Why such an option is none. Displays the key or value that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum BadDisk {
-    /// Not one of the keys.
-    UnknownKey(String),
-    /// A key without a value, or a flag with one.
-    Value(String),
+pub(crate) enum BadSpec {
+    /// Not one of the keys: what there are.
+    UnknownKey(String, &'static [&'static str]),
+    /// A key without a value.
+    NoValue(&'static str),
+    /// A flag with a value.
+    Value(&'static str),
     /// A key that is there twice.
     Twice(&'static str),
     /// A key that must be there.
@@ -25,16 +27,14 @@ pub(crate) enum BadDisk {
     BadValue(&'static str, String, &'static str),
 }
 
-impl fmt::Display for BadDisk {
+impl fmt::Display for BadSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownKey(key) => {
-                write!(f, "unknown key '{key}'; there are {}", KEYS.join(", "))
+            Self::UnknownKey(key, keys) => {
+                write!(f, "unknown key '{key}'; there are {}", keys.join(", "))
             }
-            Self::Value(key) if FLAGS.contains(&key.as_str()) => {
-                write!(f, "'{key}' takes no value")
-            }
-            Self::Value(key) => write!(f, "'{key}' needs a value: {key}=..."),
+            Self::NoValue(key) => write!(f, "'{key}' needs a value: {key}=..."),
+            Self::Value(key) => write!(f, "'{key}' takes no value"),
             Self::Twice(key) => write!(f, "'{key}' is there twice"),
             Self::Missing(key) => write!(f, "'{key}=' is missing"),
             Self::Needs(key, dispatch) => write!(f, "dispatch={dispatch} needs '{key}='"),
@@ -54,76 +54,69 @@ impl fmt::Display for BadDisk {
     }
 }
 
-impl std::error::Error for BadDisk {}
+impl std::error::Error for BadSpec {}
 
-pub(super) const READONLY: &str = "readonly";
-pub(super) const PACKED: &str = "packed";
-pub(super) const IN_ORDER: &str = "in-order";
-pub(super) const NOTIFICATION_DATA: &str = "notification-data";
-
-/// Those without a value.
-const FLAGS: [&str; 4] = [READONLY, PACKED, IN_ORDER, NOTIFICATION_DATA];
-const KEYS: [&str; 14] = [
-    "image",
-    "socket",
-    "dispatch",
-    READONLY,
-    PACKED,
-    IN_ORDER,
-    NOTIFICATION_DATA,
-    "tier",
-    "notify",
-    "channel",
-    "posted",
-    "reads",
-    "rules",
-    "timeout",
-];
+/// What an option is made of.
+pub(crate) struct Keys {
+    /// All of its keys.
+    pub(crate) all: &'static [&'static str],
+    /// Those of them without a value.
+    pub(crate) flags: &'static [&'static str],
+}
 
 /// The pairs of one option; taken out one by one, so that what is left does not belong there.
-pub(super) struct Pairs(Vec<(&'static str, String)>);
+pub(crate) struct Pairs(Vec<(&'static str, String)>);
 
 impl Pairs {
-    pub(super) fn parse(text: &str) -> Result<Self, BadDisk> {
+    /// The pairs of `text`, each with one of `keys`.
+    ///
+    /// # Errors
+    ///
+    /// A key that is none of them, or is there twice, or has no value where one belongs.
+    pub(crate) fn parse(text: &str, keys: &Keys) -> Result<Self, BadSpec> {
         let mut pairs: Vec<(&'static str, String)> = Vec::new();
         for pair in text.split(',') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let key = KEYS
-                .into_iter()
+            let mut known = keys.all.iter().copied();
+            let key = known
                 .find(|key| *key == name)
-                .ok_or_else(|| BadDisk::UnknownKey(name.to_owned()))?;
-            if value.is_empty() != FLAGS.contains(&key) || pair.ends_with('=') {
-                return Err(BadDisk::Value(key.to_owned()));
+                .ok_or_else(|| BadSpec::UnknownKey(name.to_owned(), keys.all))?;
+            match (keys.flags.contains(&key), pair.contains('=')) {
+                (true, true) => return Err(BadSpec::Value(key)),
+                (false, _) if value.is_empty() => return Err(BadSpec::NoValue(key)),
+                _ => {}
             }
             if pairs.iter().any(|(other, _)| *other == key) {
-                return Err(BadDisk::Twice(key));
+                return Err(BadSpec::Twice(key));
             }
             pairs.push((key, value.to_owned()));
         }
         Ok(Self(pairs))
     }
 
-    pub(super) fn take(&mut self, key: &'static str) -> Option<String> {
+    /// The value of `key`, if it is there.
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<String> {
         let at = self.0.iter().position(|(other, _)| *other == key)?;
         Some(self.0.swap_remove(at).1)
     }
 
-    pub(super) fn need(
+    /// The value of `key`, which this dispatch must have.
+    pub(crate) fn need(
         &mut self,
         key: &'static str,
         dispatch: &'static str,
-    ) -> Result<String, BadDisk> {
-        self.take(key).ok_or(BadDisk::Needs(key, dispatch))
+    ) -> Result<String, BadSpec> {
+        self.take(key).ok_or(BadSpec::Needs(key, dispatch))
     }
 
     /// The choice that `key` names.
-    pub(super) fn choose<T: Copy>(
+    pub(crate) fn choose<T: Copy>(
         &mut self,
         key: &'static str,
         default: T,
         names: &'static str,
         choices: &[(&str, T)],
-    ) -> Result<T, BadDisk> {
+    ) -> Result<T, BadSpec> {
         let Some(value) = self.take(key) else {
             return Ok(default);
         };
@@ -131,12 +124,13 @@ impl Pairs {
             .iter()
             .find(|(name, _)| *name == value)
             .map(|(_, choice)| *choice)
-            .ok_or(BadDisk::BadValue(key, value, names))
+            .ok_or(BadSpec::BadValue(key, value, names))
     }
 
-    pub(super) fn none_left(self, dispatch: &'static str) -> Result<(), BadDisk> {
+    /// Whether all were taken; a key that was not does not go with this dispatch.
+    pub(crate) fn none_left(self, dispatch: &'static str) -> Result<(), BadSpec> {
         match self.0.first() {
-            Some((key, _)) => Err(BadDisk::NotWith(key, dispatch)),
+            Some((key, _)) => Err(BadSpec::NotWith(key, dispatch)),
             None => Ok(()),
         }
     }

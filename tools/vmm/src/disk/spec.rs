@@ -1,15 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! The `--disk` option. [`pairs`] are its keys and values; here is what they mean.
-
-mod pairs;
+//! The `--disk` option.
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use shunt::channel::Transport;
 use virtio_spec::features::Features;
 
-use pairs::{BadDisk, Pairs, IN_ORDER, NOTIFICATION_DATA, PACKED, READONLY};
+use crate::pairs::{BadSpec, Keys, Pairs};
+
+const READONLY: &str = "readonly";
+const PACKED: &str = "packed";
+const IN_ORDER: &str = "in-order";
+const NOTIFICATION_DATA: &str = "notification-data";
+
+const KEYS: Keys = Keys {
+    all: &[
+        "image",
+        "socket",
+        "dispatch",
+        READONLY,
+        PACKED,
+        IN_ORDER,
+        NOTIFICATION_DATA,
+        "tier",
+        "notify",
+        "channel",
+        "posted",
+        "reads",
+        "rules",
+        "timeout",
+    ],
+    flags: &[READONLY, PACKED, IN_ORDER, NOTIFICATION_DATA],
+};
 
 /// What `--disk` describes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,12 +154,12 @@ const RULES: Tier = Tier {
 };
 
 impl FromStr for DiskSpec {
-    type Err = BadDisk;
+    type Err = BadSpec;
 
-    fn from_str(text: &str) -> Result<Self, BadDisk> {
-        let mut pairs = Pairs::parse(text)?;
+    fn from_str(text: &str) -> Result<Self, BadSpec> {
+        let mut pairs = Pairs::parse(text, &KEYS)?;
         let dispatch = pairs.take("dispatch");
-        let spec = match dispatch.ok_or(BadDisk::Missing("dispatch"))?.as_str() {
+        let spec = match dispatch.ok_or(BadSpec::Missing("dispatch"))?.as_str() {
             "exit" => Self::Hosted(HostedSpec {
                 image: pairs.need("image", "exit")?.into(),
                 read_only: pairs.take(READONLY).is_some(),
@@ -153,7 +176,7 @@ impl FromStr for DiskSpec {
             "ioregion" => Self::Served(by_kvm(&mut pairs)?),
             other => {
                 let choices = "exit, exit-ipc, ioregion";
-                return Err(BadDisk::BadValue("dispatch", other.to_owned(), choices));
+                return Err(BadSpec::BadValue("dispatch", other.to_owned(), choices));
             }
         };
         pairs.none_left(spec.dispatch())?;
@@ -172,7 +195,7 @@ fn offer(pairs: &mut Pairs) -> Features {
     .fold(Features::default(), |all, (_, feature)| all.with(feature))
 }
 
-fn by_kvm(pairs: &mut Pairs) -> Result<ServedSpec, BadDisk> {
+fn by_kvm(pairs: &mut Pairs) -> Result<ServedSpec, BadSpec> {
     let socket = pairs.need("socket", "ioregion")?.into();
     let tier = tier(pairs)?;
     let forwarder = Forwarder::Kvm {
@@ -188,7 +211,7 @@ fn by_kvm(pairs: &mut Pairs) -> Result<ServedSpec, BadDisk> {
             ..
         }
     ) {
-        return Err(BadDisk::PostedWithRules);
+        return Err(BadSpec::PostedWithRules);
     }
     Ok(ServedSpec {
         socket,
@@ -199,7 +222,7 @@ fn by_kvm(pairs: &mut Pairs) -> Result<ServedSpec, BadDisk> {
     })
 }
 
-fn tier(pairs: &mut Pairs) -> Result<Tier, BadDisk> {
+fn tier(pairs: &mut Pairs) -> Result<Tier, BadSpec> {
     pairs.choose(
         "tier",
         MESSAGES,
@@ -213,7 +236,7 @@ fn tier(pairs: &mut Pairs) -> Result<Tier, BadDisk> {
     )
 }
 
-fn notify(pairs: &mut Pairs) -> Result<Notify, BadDisk> {
+fn notify(pairs: &mut Pairs) -> Result<Notify, BadSpec> {
     pairs.choose(
         "notify",
         Notify::Register,
@@ -225,7 +248,7 @@ fn notify(pairs: &mut Pairs) -> Result<Notify, BadDisk> {
     )
 }
 
-fn reads(pairs: &mut Pairs, default: Reads) -> Result<Reads, BadDisk> {
+fn reads(pairs: &mut Pairs, default: Reads) -> Result<Reads, BadSpec> {
     pairs.choose(
         "reads",
         default,
@@ -234,7 +257,7 @@ fn reads(pairs: &mut Pairs, default: Reads) -> Result<Reads, BadDisk> {
     )
 }
 
-fn channel(pairs: &mut Pairs, default: Carrier) -> Result<Carrier, BadDisk> {
+fn channel(pairs: &mut Pairs, default: Carrier) -> Result<Carrier, BadSpec> {
     pairs.choose(
         "channel",
         default,
@@ -248,18 +271,18 @@ fn channel(pairs: &mut Pairs, default: Carrier) -> Result<Carrier, BadDisk> {
     )
 }
 
-fn switch(pairs: &mut Pairs, key: &'static str, default: bool) -> Result<bool, BadDisk> {
+fn switch(pairs: &mut Pairs, key: &'static str, default: bool) -> Result<bool, BadSpec> {
     pairs.choose(key, default, "off, on", &[("off", false), ("on", true)])
 }
 
 /// Milliseconds.
-fn timeout(pairs: &mut Pairs) -> Result<Option<Duration>, BadDisk> {
+fn timeout(pairs: &mut Pairs) -> Result<Option<Duration>, BadSpec> {
     let Some(value) = pairs.take("timeout") else {
         return Ok(None);
     };
     match value.parse() {
         Ok(milliseconds @ 1..=0xffff_ffff) => Ok(Some(Duration::from_millis(milliseconds))),
-        _ => Err(BadDisk::BadValue("timeout", value, "1 to 4294967295 ms")),
+        _ => Err(BadSpec::BadValue("timeout", value, "1 to 4294967295 ms")),
     }
 }
 

@@ -17,6 +17,7 @@ use std::{
 
 use anyhow::{anyhow, Context, Result};
 use kvm_ioctls::VcpuFd;
+use rustix::thread::{sched_setaffinity, CpuSet};
 use vmm_sys_util::signal::{register_signal_handler, Killable, SIGRTMIN};
 
 use super::{exits, Shared};
@@ -70,11 +71,19 @@ impl Drop for Kickable {
     }
 }
 
+/// This thread runs on one CPU from now on.
+fn pin(cpu: usize) -> Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu);
+    sched_setaffinity(None, &cpus).with_context(|| format!("cannot run on CPU {cpu}"))
+}
+
 /// A running vCPU.
 pub(crate) struct VcpuThread(JoinHandle<()>);
 
 impl VcpuThread {
-    /// Runs `vcpu` on a thread of its own until the machine stops; counts its exits.
+    /// Runs `vcpu` on a thread of its own until the machine stops; counts its exits. If a `cpu` is
+    /// named, it runs there and nowhere else.
     ///
     /// # Errors
     ///
@@ -82,6 +91,7 @@ impl VcpuThread {
     pub(crate) fn spawn(
         id: u8,
         mut vcpu: VcpuFd,
+        cpu: Option<usize>,
         shared: Shared,
         counters: Arc<ExitCounters>,
     ) -> Result<Self> {
@@ -90,7 +100,9 @@ impl VcpuThread {
             .spawn(move || {
                 let _guard = StopOnPanic(&shared.stop);
                 let _kickable = Kickable::new(&mut vcpu);
-                if let Err(error) = exits::run(&mut vcpu, &shared, &counters) {
+                let pinned = cpu.map_or(Ok(()), pin);
+                let ran = pinned.and_then(|()| exits::run(&mut vcpu, &shared, &counters));
+                if let Err(error) = ran {
                     let error = error.context(format!("vCPU {id}"));
                     shared.stop.request(Outcome::Failed(error));
                 }
