@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! A Linux guest with the device, in a VMM that knows nothing of us: QEMU, as this machine has it.
+//! A Linux guest with the device: in a VMM that knows nothing of us, QEMU as this machine has it, or in
+//! shunt-vmm, which arms the device's interrupts itself.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -16,7 +17,12 @@ use crate::{edu, pci, vfio};
 const QEMU: &str = "/bin/qemu-system-x86_64";
 const FIRMWARE: &str = "/share/qemu";
 const KERNEL: &str = "/images/bzImage";
+const SHUNT_VMM: &str = "/bin/shunt-vmm";
+const SHUNT_KERNEL: &str = "/images/vmlinux";
 const INITRD: &str = "/images/edu.cpio";
+
+/// MiB of memory of a guest.
+const MEMORY: &str = "128";
 
 /// KVM's paravirtual EOI is off: it hides from KVM when the guest is done with an interrupt that was
 /// injected. Without SVM of its own the guest's kernel does not set vectors aside.
@@ -28,9 +34,50 @@ const CMDLINE: &str = "console=ttyS0 loglevel=5 panic=-1";
 /// Lines of the guest's console that are shown of one that died.
 const LAST_WORDS: usize = 20;
 
+/// Who runs a guest.
+#[derive(Clone, Copy)]
+pub(crate) enum Vmm {
+    Qemu,
+    /// With this way to deliver the device's interrupts.
+    Shunt(&'static str),
+}
+
+impl Vmm {
+    /// A guest with the device of this name; `more` words are for its kernel. Its console is this
+    /// command's input and output.
+    fn command(self, device: &str, more: &str) -> Command {
+        let words = format!("{CMDLINE} {more}");
+        match self {
+            Self::Qemu => qemu(device, &words),
+            Self::Shunt(irq) => shunt_vmm(device, irq, &words),
+        }
+    }
+}
+
+fn qemu(device: &str, cmdline: &str) -> Command {
+    let mut command = Command::new(QEMU);
+    command
+        .args(["-L", FIRMWARE, "-nodefaults", "-no-reboot"])
+        .args(["-display", "none", "-serial", "stdio"])
+        .args(["-name", "guest,debug-threads=on"])
+        .args(["-machine", "q35,accel=kvm", "-cpu", CPU, "-m", MEMORY])
+        .args(["-kernel", KERNEL, "-initrd", INITRD, "-append", cmdline])
+        .args(["-device", &format!("vfio-pci,host={device}")]);
+    command
+}
+
+fn shunt_vmm(device: &str, irq: &str, cmdline: &str) -> Command {
+    let mut command = Command::new(SHUNT_VMM);
+    command
+        .args(["--kernel", SHUNT_KERNEL, "--initrd", INITRD])
+        .args(["--memory", MEMORY, "--cmdline", cmdline])
+        .args(["--device", &format!("vfio={device},irq={irq}")]);
+    command
+}
+
 /// The guest, whose device's driver is up.
 pub(crate) struct Guest {
-    qemu: Child,
+    vmm: Child,
     input: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
     console: Vec<String>,
@@ -61,32 +108,19 @@ struct Exits {
 
 impl Guest {
     /// Boots it; `more` words are for its kernel.
-    pub(crate) fn start(more: &str) -> Result<Self> {
+    pub(crate) fn start(vmm: Vmm, more: &str) -> Result<Self> {
         let path = pci::find(edu::ID.0, edu::ID.1, 0)?;
         pci::give(&path, vfio::DRIVER)?;
-        let mut qemu = Command::new(QEMU)
-            .args([
-                "-L",
-                FIRMWARE,
-                "-nodefaults",
-                "-no-reboot",
-                "-display",
-                "none",
-            ])
-            .args(["-name", "guest,debug-threads=on"])
-            .args(["-machine", "q35,accel=kvm", "-cpu", CPU, "-m", "128"])
-            .args(["-kernel", KERNEL, "-initrd", INITRD])
-            .args(["-append", &format!("{CMDLINE} {more}")])
-            .args(["-serial", "stdio"])
-            .args(["-device", &format!("vfio-pci,host={}", pci::name(&path)?)])
+        let mut vmm = vmm
+            .command(&pci::name(&path)?, more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .context(QEMU)?;
-        let input = qemu.stdin.take().context("no console")?;
-        let output = qemu.stdout.take().context("no console")?;
+            .context("the VMM")?;
+        let input = vmm.stdin.take().context("no console")?;
+        let output = vmm.stdout.take().context("no console")?;
         let mut guest = Self {
-            qemu,
+            vmm,
             input,
             lines: BufReader::new(output).lines(),
             console: Vec::new(),
@@ -151,7 +185,7 @@ impl Guest {
     /// A counter of KVM's for the VM.
     fn counter(&self, name: &str) -> Result<i64> {
         let directory = "/sys/kernel/debug/kvm";
-        let begin = format!("{}-", self.qemu.id());
+        let begin = format!("{}-", self.vmm.id());
         let entries = fs::read_dir(directory).context(directory)?.flatten();
         let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         let vm = names.find(|name| name.starts_with(&begin));
@@ -162,15 +196,15 @@ impl Guest {
 
     /// Has `shunt-irq` arm its interrupts, with more of its options.
     pub(crate) fn arm(&self, options: &[&str]) -> Result<Arming> {
-        Arming::start(self.qemu.id(), options)
+        Arming::start(self.vmm.id(), options)
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
         // Neither can fail for a child that is ours, be it dead or alive.
-        let _ = self.qemu.kill();
-        let _ = self.qemu.wait();
+        let _ = self.vmm.kill();
+        let _ = self.vmm.wait();
     }
 }
 

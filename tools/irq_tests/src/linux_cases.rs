@@ -4,7 +4,7 @@
 
 use anyhow::{ensure, Context, Result};
 
-use crate::linux::{Cost, Guest};
+use crate::linux::{Cost, Guest, Vmm};
 use crate::scene::cpus;
 
 /// Interrupts of a measurement.
@@ -21,7 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     Test {
         name: "linux_boots",
         run: |guest| {
-            *guest = Some(Guest::start("")?);
+            *guest = Some(Guest::start(Vmm::Qemu, "")?);
             Ok(())
         },
     },
@@ -49,7 +49,36 @@ pub(crate) const TESTS: &[Test] = &[
         name: "linux_killed",
         run: killed,
     },
+    Test {
+        name: "shunt_vmm_stock",
+        run: |_| in_shunt_vmm("stock", |cost| is_many(cost.for_interrupts)),
+    },
+    Test {
+        name: "shunt_vmm_delivery_only",
+        run: |_| {
+            in_shunt_vmm("exitless-delivery-only", |cost| {
+                is_few(cost.for_interrupts) && is_many(cost.own)
+            })
+        },
+    },
+    Test {
+        name: "shunt_vmm_exitless",
+        run: |_| {
+            in_shunt_vmm("exitless", |cost| {
+                is_few(cost.for_interrupts) && is_few(cost.own)
+            })
+        },
+    },
 ];
+
+/// A guest of our own VMM's, with its option for interrupts. A stock one's EOIs are no exits, by KVM's
+/// paravirtual EOI.
+fn in_shunt_vmm(irq: &'static str, is_right: impl Fn(&Cost) -> bool) -> Result<()> {
+    let mut guest = Guest::start(Vmm::Shunt(irq), "")?;
+    let cost = cost(&mut guest, irq)?;
+    ensure!(is_right(&cost), "{cost:?}");
+    Ok(())
+}
 
 fn of(guest: &mut Option<Guest>) -> Result<&mut Guest> {
     guest.as_mut().context("there is no guest")

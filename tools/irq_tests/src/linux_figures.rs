@@ -8,7 +8,7 @@ use anyhow::{ensure, Result};
 
 use crate::asker::{Answer, Asker};
 use crate::figures::row;
-use crate::linux::Guest;
+use crate::linux::{Guest, Vmm};
 use crate::{edu, modules, pci};
 
 /// Interrupts of the shorter and of the longer measurement. What the longer one takes more are
@@ -36,7 +36,7 @@ const CASES: [(&str, &[&str]); 2] = [
 pub(crate) fn print(module: &Path) -> Result<()> {
     instructions("linux-baremetal", on_l1(module)?);
     modules::load(module)?;
-    let mut guest = Guest::start(CMDLINE)?;
+    let mut guest = Guest::start(Vmm::Qemu, CMDLINE)?;
     for (case, options) in CASES {
         measure(&mut guest, case, options)?;
     }
