@@ -99,7 +99,7 @@ pub(super) fn tests(lab: &Lab, wish: Wish<'_>) -> Result<Vec<Test>> {
 fn one_after_the_other(lab: &Lab, plans: &[&plan::Machine], wish: Wish<'_>) -> Result<Vec<Test>> {
     let mut tests = Vec::new();
     for plan in plans {
-        if let Some(reason) = cannot(lab, plan) {
+        if let Some(reason) = cannot(lab, plan, wish) {
             tests.push(skipped(&format!("virtio-fe.{}", plan.name), &reason));
             continue;
         }
@@ -112,8 +112,14 @@ fn one_after_the_other(lab: &Lab, plans: &[&plan::Machine], wish: Wish<'_>) -> R
     Ok(tests)
 }
 
+/// Why native slots are left out with lock checking, which switches itself off with its first report.
+const INVERTED: &str = "Linux 7.3's pciehp_unconfigure_device() takes its two locks in both orders";
+
 /// Why this machine is left out, if so.
-fn cannot(lab: &Lab, plan: &plan::Machine) -> Option<String> {
+fn cannot(lab: &Lab, plan: &plan::Machine, wish: Wish<'_>) -> Option<String> {
+    if plan.bus == Bus::PciWithNativeSlots && wish.slower > 1 {
+        return Some(INVERTED.to_owned());
+    }
     if qemu(lab, plan).is_none() {
         return Some(NO_RECENT.to_owned());
     }
