@@ -28,12 +28,12 @@ mod trace;
 mod what;
 mod wire;
 
-use std::fmt;
 use std::time::Duration;
 
 use anyhow::Result;
 use fe_tests::plan::rogues::{Lie, Rogue};
 use fe_tests::plan::{self, Bus, Kind, Machine};
+use module_tests::verdict::Skip;
 
 use crate::disk::Disk;
 use crate::driver::Module;
@@ -46,18 +46,6 @@ pub(crate) struct Test {
     pub(crate) name: String,
     pub(crate) run: Box<Run>,
 }
-
-/// The error of a test that cannot run here.
-#[derive(Debug)]
-pub(crate) struct Skip(pub(crate) String);
-
-impl fmt::Display for Skip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Skip {}
 
 /// A test of one disk.
 type OfDisk = fn(&plan::Disk) -> Result<()>;

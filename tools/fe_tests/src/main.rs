@@ -11,16 +11,15 @@ mod console;
 mod disk;
 mod driver;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use fe_tests::plan::{self, Machine};
+use fe_tests::plan;
+use module_tests::verdict;
 
-use cases::{Skip, Test};
 use driver::Module;
 
 /// Tests of virtio_fe.ko. Results are KTAP on standard output; the exit status is not zero when a
@@ -57,29 +56,6 @@ fn work(options: &Options) -> Result<bool> {
     let machine = plan::machine(&options.machine).context("there is no such machine")?;
     let module = Module::new(&options.module, machine.parameters, options.reloads);
     let tests = cases::of(machine, Duration::from_secs(options.attack_seconds));
-    println!("KTAP version 1");
-    println!("1..{}", tests.len());
-    let mut passed = true;
-    for (test, number) in tests.iter().zip(1..) {
-        passed &= report(number, test, machine, &module);
-        std::io::stdout().flush().context("standard output")?;
-    }
-    Ok(passed)
-}
-
-/// Runs a test; whether it did not fail.
-fn report(number: usize, test: &Test, machine: &Machine, module: &Module) -> bool {
-    let name = &test.name;
-    match (test.run)(machine, module) {
-        Ok(()) => println!("ok {number} {name}"),
-        Err(error) => match error.downcast_ref::<Skip>() {
-            Some(Skip(reason)) => println!("ok {number} {name} # SKIP {reason}"),
-            None => {
-                println!("# {name}: {error:#}");
-                println!("not ok {number} {name}");
-                return false;
-            }
-        },
-    }
-    true
+    let names: Vec<&str> = tests.iter().map(|test| test.name.as_str()).collect();
+    verdict::report_all(&names, |test| (tests[test].run)(machine, &module))
 }

@@ -2,12 +2,12 @@
 
 //! The parts of an attack, each a test.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use fastrand::Rng;
+use module_tests::verdict::Skip;
 use shunt::channel::Transport;
 
 use crate::attacker::Attacker;
@@ -34,18 +34,6 @@ pub(crate) struct Part {
     /// Succeeds with what there is to say, fails with the reason, or fails with [`Skip`].
     pub(crate) run: fn(&Settings) -> Result<String>,
 }
-
-/// The error of a part that cannot run here.
-#[derive(Debug)]
-pub(crate) struct Skip(pub(crate) String);
-
-impl fmt::Display for Skip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Skip {}
 
 /// All of them, in the order in which they run: the last ones look at what the others left.
 pub(crate) const PARTS: &[Part] = &[

@@ -8,11 +8,11 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 use anyhow::{bail, ensure, Context, Result};
+use module_tests::verdict::Skip;
 use rawguest::{Asm, Exit, Kicker, Machine, Mem, Reg, Vcpu, Width};
 use shunt::channel::{pair, ChannelEnd, Transport};
 
 use crate::attacker::{Attacker, Role};
-use crate::part::Skip;
 use crate::regions::{self, MMIO, SIZE};
 use crate::scene::or_die;
 use crate::sys::{self, FaultTrap, Mapping};

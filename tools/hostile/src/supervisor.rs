@@ -10,8 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use module_tests::verdict::Skip;
 
-use crate::part::{Part, Settings, Skip, PARTS};
+use crate::part::{Part, Settings, PARTS};
 
 /// Exit status of a part that is skipped, as in the kernel's kselftest.
 const EXIT_SKIP: u8 = 4;

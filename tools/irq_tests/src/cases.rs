@@ -2,7 +2,6 @@
 
 //! The tests.
 
-use std::fmt;
 use std::os::fd::AsRawFd;
 
 use anyhow::{ensure, Context, Result};
@@ -37,18 +36,6 @@ pub(crate) struct Test {
     pub(crate) name: &'static str,
     pub(crate) run: fn() -> Result<()>,
 }
-
-/// The error of a test that cannot run here.
-#[derive(Debug)]
-pub(crate) struct Skip(&'static str);
-
-impl fmt::Display for Skip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for Skip {}
 
 macro_rules! tests {
     ($($name:ident),+ $(,)?) => {
@@ -188,7 +175,7 @@ fn refusals() -> Result<()> {
     scene.route(VECTORS[0])?;
     match scene.is_alone {
         true => {
-            let answer = exitless.arm(scene.event.as_raw_fd(), 0);
+            let answer = scene.line.arm(&exitless, 0);
             expect_refusal(answer, Refusal::NoWatchdog)
         }
         false => {

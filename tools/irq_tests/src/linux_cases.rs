@@ -18,57 +18,29 @@ pub(crate) struct Test {
 
 /// All of them.
 pub(crate) const TESTS: &[Test] = &[
-    Test {
-        name: "linux_boots",
-        run: |guest| {
-            *guest = Some(Guest::start(Vmm::Qemu, "")?);
-            Ok(())
-        },
-    },
-    Test {
-        name: "linux_stock",
-        run: |guest| stock(of(guest)?),
-    },
-    Test {
-        name: "linux_delivery_only",
-        run: |guest| delivery_only(of(guest)?),
-    },
-    Test {
-        name: "linux_exitless",
-        run: |guest| exitless(of(guest)?),
-    },
-    Test {
-        name: "linux_disarmed",
-        run: |guest| stock(of(guest)?),
-    },
-    Test {
-        name: "linux_followed",
-        run: |guest| followed(of(guest)?),
-    },
-    Test {
-        name: "linux_killed",
-        run: killed,
-    },
-    Test {
-        name: "shunt_vmm_stock",
-        run: |_| in_shunt_vmm("stock", |cost| is_many(cost.for_interrupts)),
-    },
-    Test {
-        name: "shunt_vmm_delivery_only",
-        run: |_| {
-            in_shunt_vmm("exitless-delivery-only", |cost| {
-                is_few(cost.for_interrupts) && is_many(cost.own)
-            })
-        },
-    },
-    Test {
-        name: "shunt_vmm_exitless",
-        run: |_| {
-            in_shunt_vmm("exitless", |cost| {
-                is_few(cost.for_interrupts) && is_few(cost.own)
-            })
-        },
-    },
+    test("linux_boots", |guest| {
+        *guest = Some(Guest::start(Vmm::Qemu, "")?);
+        Ok(())
+    }),
+    test("linux_stock", |guest| stock(of(guest)?)),
+    test("linux_delivery_only", |guest| delivery_only(of(guest)?)),
+    test("linux_exitless", |guest| exitless(of(guest)?)),
+    test("linux_disarmed", |guest| stock(of(guest)?)),
+    test("linux_followed", |guest| followed(of(guest)?)),
+    test("linux_killed", killed),
+    test("shunt_vmm_stock", |_| {
+        in_shunt_vmm("stock", |cost| is_many(cost.for_interrupts))
+    }),
+    test("shunt_vmm_delivery_only", |_| {
+        in_shunt_vmm("exitless-delivery-only", |cost| {
+            is_few(cost.for_interrupts) && is_many(cost.own)
+        })
+    }),
+    test("shunt_vmm_exitless", |_| {
+        in_shunt_vmm("exitless", |cost| {
+            is_few(cost.for_interrupts) && is_few(cost.own)
+        })
+    }),
 ];
 
 /// A guest of our own VMM's, with its option for interrupts. A stock one's EOIs are no exits, by KVM's
@@ -78,6 +50,10 @@ fn in_shunt_vmm(irq: &'static str, is_right: impl Fn(&Cost) -> bool) -> Result<(
     let cost = cost(&mut guest, irq)?;
     ensure!(is_right(&cost), "{cost:?}");
     Ok(())
+}
+
+const fn test(name: &'static str, run: fn(&mut Option<Guest>) -> Result<()>) -> Test {
+    Test { name, run }
 }
 
 fn of(guest: &mut Option<Guest>) -> Result<&mut Guest> {

@@ -19,15 +19,15 @@ mod pci;
 mod scene;
 mod vfio;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use module_tests::verdict;
 use shunt_irq::exitless;
 
-use cases::{Skip, TESTS};
+use cases::TESTS;
 use host::Strays;
 
 /// Tests of exitless.ko. Results are KTAP on standard output; the exit status is not zero when a
@@ -123,33 +123,10 @@ fn report_all(
         filters.is_empty() || wanted.any(|filter| names[test].contains(filter.as_str()))
     };
     let tests: Vec<usize> = (0..names.len()).filter(is_wanted).collect();
-    println!("KTAP version 1");
-    println!("1..{}", tests.len());
-    let mut passed = true;
-    for (test, number) in tests.into_iter().zip(1..) {
+    let wanted: Vec<&str> = tests.iter().map(|&test| names[test]).collect();
+    verdict::report_all(&wanted, |number| {
         // SAFETY: It takes no memory of ours.
         unsafe { libc::alarm(options.limit) };
-        passed &= report(number, names[test], run(test));
-        std::io::stdout().flush().context("standard output")?;
-    }
-    Ok(passed)
-}
-
-/// Prints a test's verdict; whether it did not fail.
-fn report(number: usize, name: &str, result: Result<()>) -> bool {
-    match result {
-        Ok(()) => {
-            println!("ok {number} {name}");
-            true
-        }
-        Err(error) if error.is::<Skip>() => {
-            println!("ok {number} {name} # SKIP {error}");
-            true
-        }
-        Err(error) => {
-            println!("# {name}: {error:#}");
-            println!("not ok {number} {name}");
-            false
-        }
-    }
+        run(tests[number])
+    })
 }

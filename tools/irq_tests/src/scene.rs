@@ -48,8 +48,7 @@ impl Exits {
 pub(crate) struct Scene {
     pub(crate) machine: Machine,
     pub(crate) vcpu: Vcpu,
-    pub(crate) event: EventFd,
-    pub(crate) edu: Edu,
+    pub(crate) line: Line,
     /// There is one CPU for programs.
     pub(crate) is_alone: bool,
 }
@@ -70,8 +69,13 @@ impl Line {
         let event = EventFd::new(libc::EFD_CLOEXEC)?;
         let vm = machine.fd();
         vm.register_irqfd(&event, GSI + place).context("irqfd")?;
-        edu.device.set_msi(event.as_raw_fd())?;
+        edu.device.set_msi(&event)?;
         Ok(Self { edu, event })
+    }
+
+    /// Arms its interrupt.
+    pub(crate) fn arm(&self, exitless: &Exitless, flags: u32) -> Result<u32, Refused> {
+        exitless.arm(self.event.as_raw_fd(), flags)
     }
 }
 
@@ -95,12 +99,11 @@ impl Scene {
         machine.add_handler(SOFTWARE, &guest::software_handler())?;
         let vcpu = machine.add_vcpu(program)?;
         route_all(&machine, &[(VECTORS[0], 0)])?;
-        let Line { edu, event } = Line::new(&machine, number, 0)?;
+        let line = Line::new(&machine, number, 0)?;
         let mut scene = Self {
             machine,
             vcpu,
-            event,
-            edu,
+            line,
             is_alone: cpus().len() == 1,
         };
         scene.run_to_mark()?;
@@ -124,7 +127,7 @@ impl Scene {
 
     /// Arms the interrupt, with a watchdog if there is a CPU for it.
     pub(crate) fn arm(&self, exitless: &Exitless, flags: u32) -> Result<u32, Refused> {
-        exitless.arm(self.event.as_raw_fd(), self.flags(flags))
+        self.line.arm(exitless, self.flags(flags))
     }
 
     /// These flags, and with one CPU that nobody watches.

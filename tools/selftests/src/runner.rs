@@ -10,9 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use module_tests::verdict::Skip;
 
 use crate::autopsy;
-use crate::suite::{self, Context, Skip, Test};
+use crate::suite::{self, Context, Test};
 
 /// Exit status of a process whose test is skipped, as in the kernel's kselftest.
 const EXIT_SKIP: u8 = 4;

@@ -2,13 +2,13 @@
 
 //! What a test is, and which there are.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 use ioregion_wire::uapi::KVM_CAP_IOREGIONFD;
 use kvm_ioctls::Kvm;
+use module_tests::verdict::Skip;
 
 use crate::cases;
 
@@ -51,18 +51,6 @@ pub(crate) struct Test {
     /// Succeeds, fails with the reason, or fails with [`Skip`].
     pub(crate) run: fn(&Context) -> Result<()>,
 }
-
-/// The error of a test that cannot run here.
-#[derive(Debug)]
-pub(crate) struct Skip(pub(crate) String);
-
-impl fmt::Display for Skip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Skip {}
 
 /// The tests of a theme: `tests!("api", Ioregion, [name, name])` names functions in scope.
 macro_rules! tests {

@@ -9,8 +9,9 @@ use std::io::Write;
 use anyhow::{ensure, Context, Result};
 use fe_tests::content::{FIRST, READ_ONLY};
 use fe_tests::plan::Machine;
+use module_tests::verdict::Skip;
 
-use super::{open, wire, Skip};
+use super::{open, wire};
 use crate::driver::{self, tell, Module};
 
 /// Times until the kernel's caches have what they want, and times that are looked at.

@@ -11,8 +11,8 @@ use fe_tests::plan::work::NETDEVICE;
 use fe_tests::plan::Machine;
 use fe_tests::program;
 use fe_tests::wire::{mac, Carrier};
+use module_tests::verdict::Skip;
 
-use super::Skip;
 use crate::driver::Module;
 
 /// What passes with any device.

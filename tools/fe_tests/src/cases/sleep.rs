@@ -10,9 +10,10 @@ use std::thread;
 use anyhow::{ensure, Context, Result};
 use fe_tests::plan::{self, Kind, Machine};
 use fe_tests::wire::mac;
+use module_tests::verdict::Skip;
 
 use super::wire::{ends, Numbered};
-use super::{open, stress, Skip};
+use super::{open, stress};
 use crate::driver::{tell, Module, Observation};
 use fe_tests::network::{stream, Device};
 

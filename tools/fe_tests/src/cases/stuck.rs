@@ -9,9 +9,9 @@ use std::thread;
 use anyhow::{ensure, Result};
 use fe_tests::network::{exchange, join, pour, Device};
 use fe_tests::wire::{mac, Carrier};
+use module_tests::verdict::Skip;
 
 use super::wire::{ends, may_be_busy, Numbered};
-use super::Skip;
 use crate::driver::Observation;
 
 /// What names of PCI devices begin with. QEMU's virtio-mmio cannot reset a queue, but offers it.

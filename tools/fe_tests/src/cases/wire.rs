@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use fe_tests::plan::Machine;
 use fe_tests::wire::{mac, Carrier, Wire};
+use module_tests::verdict::Skip;
 
-use super::{multicast, stuck, Skip};
+use super::{multicast, stuck};
 use crate::driver::{self, Observation};
 use fe_tests::network::{exchange, stream, Device, End};
 

@@ -8,11 +8,10 @@ use std::thread;
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use exitless_vectors::refusal::Refusal;
+use module_tests::verdict::Skip;
 use rawguest::Exit;
 
-use super::{
-    exits, expect_direct, expect_ordinary, expect_refusal, expect_seen, print, Skip, COUNT,
-};
+use super::{exits, expect_direct, expect_ordinary, expect_refusal, expect_seen, print, COUNT};
 use crate::exitless::Exitless;
 use crate::guest::{
     ask_for, end_nothing, endless_handler, interrupt_itself, load_idt, other_handler, reload_idt,
@@ -99,7 +98,7 @@ fn keep_interrupts_off(
     ask_for(&mut program, COUNT);
     let mut scene = Scene::new(&program)?;
     if scene.is_alone {
-        return Err(Skip("one CPU has nobody to watch it").into());
+        return Err(Skip("one CPU has nobody to watch it".to_owned()).into());
     }
     let exitless = scene.attach()?;
     scene.arm(&exitless, 0)?;

@@ -3,17 +3,17 @@
 //! Interrupts, vCPUs and devices that move, and guests beside each other.
 
 use std::fs;
-use std::os::fd::AsRawFd;
 use std::thread;
 
 use anyhow::{anyhow, ensure, Context, Result};
 use exitless_vectors::refusal::Refusal;
 use exitless_vectors::vectors::ChosenVector;
 use fastrand::Rng;
+use module_tests::verdict::Skip;
 use rawguest::{Machine, Memory};
 use rustix::thread::{gettid, Pid};
 
-use super::{expect_direct, expect_ordinary, expect_refusal, expect_seen, print, Skip, COUNT};
+use super::{expect_direct, expect_ordinary, expect_refusal, expect_seen, print, COUNT};
 use crate::guest::{ask_for, start, SEEN};
 use crate::scene::{cpus, pin, unpin, Scene, VECTORS};
 
@@ -45,10 +45,10 @@ pub(super) fn device_goes_and_comes() -> Result<()> {
     let exitless = scene.attach()?;
     scene.arm(&exitless, 0)?;
     scene.run_to_mark()?;
-    scene.edu.device.clear_msi()?;
+    scene.line.edu.device.clear_msi()?;
     let report = exitless.report()?;
     ensure!(report.contains("gsi 24: no assigned device"), "{report}");
-    scene.edu.device.set_msi(scene.event.as_raw_fd())?;
+    scene.line.edu.device.set_msi(&scene.line.event)?;
     exitless.await_line(|line| line.starts_with("gsi 24: vector"))?;
     expect_direct(scene.exits()?, &exitless)?;
     expect_seen(&scene, 2 * COUNT)
@@ -62,7 +62,7 @@ pub(super) fn device_reset() -> Result<()> {
     let exitless = scene.attach()?;
     scene.arm(&exitless, 0)?;
     expect_direct(scene.exits()?, &exitless)?;
-    scene.edu.device.reset()?;
+    scene.line.edu.device.reset()?;
     expect_direct(scene.exits()?, &exitless)?;
     expect_seen(&scene, 2 * COUNT)
 }
@@ -75,7 +75,7 @@ pub(super) fn moves() -> Result<()> {
     ask_for(&mut program, MANY);
     let mut scene = Scene::new(&program)?;
     if scene.is_alone {
-        return Err(Skip("one CPU is one place").into());
+        return Err(Skip("one CPU is one place".to_owned()).into());
     }
     let exitless = scene.attach()?;
     scene.arm(&exitless, 0)?;
@@ -121,7 +121,7 @@ fn move_until(ram: &Memory, all: u32, vcpu: Pid) -> Result<u32> {
 /// machine never goes.
 pub(super) fn watcher_stays() -> Result<()> {
     if cpus().len() == 1 {
-        return Err(Skip("one CPU has nobody to watch it").into());
+        return Err(Skip("one CPU has nobody to watch it".to_owned()).into());
     }
     let scene = Scene::on(0, Machine::with_local_apics()?, 0, &start())?;
     let exitless = scene.attach()?;

@@ -2,16 +2,16 @@
 
 //! Several vectors, several vCPUs, and vCPUs that halt.
 
-use std::os::fd::AsRawFd;
 use std::sync::mpsc;
 use std::thread;
 
 use anyhow::{anyhow, ensure, Context, Result};
 use exitless_vectors::uapi::EXITLESS_UNWATCHED;
 use kvm_bindings::{kvm_enable_cap, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_HLT};
+use module_tests::verdict::Skip;
 use rawguest::Machine;
 
-use super::{exits_of, expect_direct, expect_ordinary, expect_seen, print, Skip, COUNT};
+use super::{exits_of, expect_direct, expect_ordinary, expect_seen, print, COUNT};
 use crate::exitless::Exitless;
 use crate::guest::{ask_and_halt, ask_and_leave, ask_for, ask_in_turn, handler_of, seen, start};
 use crate::scene::{cpus, pin, route_all, run_to_mark, Exits, Line, Scene, VECTORS};
@@ -27,7 +27,7 @@ pub(super) fn two_vectors() -> Result<()> {
     let line = second_line(&scene.machine, 0)?;
     let exitless = scene.attach()?;
     scene.arm(&exitless, 0)?;
-    arm(&exitless, &line, scene.flags(0))?;
+    line.arm(&exitless, scene.flags(0))?;
     let exits = scene.exits()?;
     println!("# two_vectors: {exits:?}");
     print("two_vectors", &exitless)?;
@@ -39,7 +39,7 @@ pub(super) fn two_vectors() -> Result<()> {
 /// Two vCPUs of a VM, each on a CPU of its own and with a device of its own.
 pub(super) fn two_vcpus() -> Result<()> {
     let &[_, other_cpu, ..] = cpus() else {
-        return Err(Skip("there is one CPU").into());
+        return Err(Skip("there is one CPU".to_owned()).into());
     };
     let mut program = start();
     ask_for(&mut program, COUNT);
@@ -62,7 +62,7 @@ pub(super) fn two_vcpus() -> Result<()> {
         told.recv().context("the other vCPU is gone")?;
         // Of two CPUs, neither can watch the other.
         scene.arm(&exitless, EXITLESS_UNWATCHED)?;
-        arm(&exitless, &line, EXITLESS_UNWATCHED)?;
+        line.arm(&exitless, EXITLESS_UNWATCHED)?;
         start_it.send(()).context("the other vCPU is gone")?;
         let exits = scene.exits_while(|| {
             let ended = other.join();
@@ -125,11 +125,6 @@ fn second_line(machine: &Machine, vcpu: u32) -> Result<Line> {
     machine.add_handler(VECTORS[1], &handler_of(SECOND))?;
     route_all(machine, &[(VECTORS[0], 0), (VECTORS[1], vcpu)])?;
     Line::new(machine, SECOND as usize, SECOND)
-}
-
-fn arm(exitless: &Exitless, line: &Line, flags: u32) -> Result<()> {
-    exitless.arm(line.event.as_raw_fd(), flags)?;
-    Ok(())
 }
 
 fn expect_seen_of_second(scene: &Scene) -> Result<()> {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use ioregion_wire::uapi::KvmIoregion;
 use kvm_ioctls::VmFd;
+use module_tests::verdict::Skip;
 use rawguest::{Asm, Machine, Mem, Reg, Vcpu, Width};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -20,7 +21,6 @@ use crate::check::check_eq;
 use crate::region::MMIO;
 use crate::rules;
 use crate::scene::{scene, Scene};
-use crate::suite::Skip;
 use crate::tasks;
 
 const SIZE: u64 = 0x1000;

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use ioregion_wire::uapi::{API_VERSION, KVM_CAP_IOREGIONFD};
 use kvm_ioctls::VmFd;
 use libc::{ENOENT, ENOTTY, EWOULDBLOCK};
+use module_tests::verdict::Skip;
 use rawguest::{Machine, Reg, Width};
 
 use crate::channel::{self, Transport};
@@ -18,7 +19,7 @@ use crate::check::{check_eq, expect_errno};
 use crate::guest::{expect_halt, mmio_read, sum_of_reads};
 use crate::region::{deassign, mmio, set, MMIO};
 use crate::stage::{play_to_the_end, Signals};
-use crate::suite::{tests, Context, Skip};
+use crate::suite::{tests, Context};
 
 tests!(
     "module",

@@ -4,13 +4,15 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context as _, Result};
 use libc::EPIPE;
+use module_tests::trace_buffer::TraceBuffer;
+use module_tests::verdict::Skip;
 use rawguest::{Asm, Mem, Reg, Width};
 
 use super::access::{commands, VALUE};
@@ -20,7 +22,7 @@ use crate::check::check_eq;
 use crate::guest::{counting_writes, expect_halt, read_once, sum_of_reads, write_once};
 use crate::region::{mmio, pio, posted, MMIO, PORT};
 use crate::stage::while_running;
-use crate::suite::{tests, Context, Skip};
+use crate::suite::{tests, Context};
 use vmm_sys_util::eventfd::EventFd;
 
 tests!(
@@ -40,38 +42,21 @@ tests!(
 );
 
 const SIZE: u64 = 0x1000;
-const INSTANCES: &str = "/sys/kernel/tracing/instances";
 /// How long bpftrace may take to see a signal.
 const PATIENCE: Duration = Duration::from_secs(3);
 const SCRIPTS: &str = "/share/bpftrace";
 
 /// A trace buffer of our own, with the events of ioregion on.
-struct Trace {
-    directory: PathBuf,
-}
+struct Trace(TraceBuffer);
 
 impl Trace {
     fn start() -> Result<Self> {
-        if !Path::new(INSTANCES).is_dir() {
-            return Err(Skip(format!("there is no {INSTANCES}: is tracefs mounted?")).into());
-        }
-        let name = format!("ioregion-{}", std::process::id());
-        let trace = Self {
-            directory: Path::new(INSTANCES).join(name),
-        };
-        fs::create_dir(&trace.directory).context("a trace buffer")?;
-        trace.write("events/ioregion/enable", "1")?;
-        Ok(trace)
-    }
-
-    fn write(&self, file: &str, text: &str) -> Result<()> {
-        let path = self.directory.join(file);
-        fs::write(&path, text).with_context(|| path.display().to_string())
+        TraceBuffer::start("ioregion").map(Self)
     }
 
     /// The events so far: name and fields.
     fn events(&self) -> Result<Vec<String>> {
-        let text = fs::read_to_string(self.directory.join("trace")).context("trace")?;
+        let text = self.0.text()?;
         let event = |line: &str| line.find("ioregion_").map(|at| line[at..].to_owned());
         Ok(text.lines().filter_map(event).collect())
     }
@@ -83,13 +68,6 @@ impl Trace {
             None => event,
         };
         Ok(self.events()?.into_iter().map(cut).collect())
-    }
-}
-
-impl Drop for Trace {
-    fn drop(&mut self) {
-        // An instance that stays behind costs memory and breaks nothing.
-        let _ = fs::remove_dir(&self.directory);
     }
 }
 

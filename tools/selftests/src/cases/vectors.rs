@@ -11,9 +11,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use anyhow::{anyhow, bail, Context as _, Result};
 use fuzz_targets::{corpus::replay, Target, TARGETS};
 use libc::O_NONBLOCK;
+use module_tests::verdict::Skip;
 
 use crate::check::check_eq;
-use crate::suite::{tests, Context, Skip};
+use crate::suite::{tests, Context};
 
 tests!("vectors", Kvm, [kernel_sees_what_userspace_sees]);
 

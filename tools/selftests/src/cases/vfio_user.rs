@@ -15,6 +15,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{ensure, Context as _, Result};
 use ioregion_wire::uapi::KvmIoregion;
 use kvm_ioctls::VmFd;
+use module_tests::verdict::Skip;
 use rawguest::{Asm, Exit, Machine, Mem, Reg, Width};
 use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
@@ -24,7 +25,7 @@ use vfio_user::wire::{self, SubRegion};
 use crate::check::check_eq;
 use crate::guest::expect_halt;
 use crate::region::{set, MMIO};
-use crate::suite::{tests, Context, Skip};
+use crate::suite::{tests, Context};
 
 tests!(
     "vfio_user",

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Context as _, Result};
 use ioregion_ring::consumer::Consumer;
 use ioregion_wire::uapi::KvmIoregion;
+use module_tests::verdict::Skip;
 use rawguest::ram::DATA;
 use rawguest::{Asm, Reg, Width};
 use vmm_sys_util::eventfd::EventFd;
@@ -19,7 +20,7 @@ use crate::check::check_eq;
 use crate::guest::{counting_writes, expect_halt, read_once, sum_of_reads};
 use crate::region::{mmio, pio, posted, MMIO, PORT};
 use crate::stage::{play, while_running, Signals};
-use crate::suite::{tests, Context, Skip};
+use crate::suite::{tests, Context};
 
 tests!(
     "counters",

@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use ioregion_wire::uapi::KVM_IOREGION_MAX;
 use libc::{EIO, ENOENT, EWOULDBLOCK};
+use module_tests::verdict::Skip;
 use rawguest::{Machine, Width};
 
 use super::{fixture, mixed, path_of, Line, SIZE};
@@ -17,7 +18,7 @@ use crate::channel::{self, Transport};
 use crate::check::{check_eq, expect_errno};
 use crate::guest::{counting_writes, expect_halt};
 use crate::region::{deassign, mmio, posted, set, MMIO};
-use crate::suite::{tests, Context, Skip};
+use crate::suite::{tests, Context};
 
 tests!(
     "counters_file",
