@@ -3,6 +3,7 @@
 //! Guest RAM: one memory slot at guest physical address 0.
 //!
 //! ```text
+//! 0x00_0000  real mode's vectors, all to VECTORS_END, where a vCPU halts
 //! 0x00_1000  page tables of long mode: 4 GiB mapped one to one in 2 MiB pages
 //! 0x00_8000  code, CODE_SIZE for each vCPU, MAX_VCPUS of them
 //! 0x00_c000  DATA: free for programs; up to 0xffff also reachable in real mode
@@ -44,6 +45,9 @@ pub(crate) const STACK_SIZE: u64 = 0x1000;
 /// Top level page table; the ones below follow it.
 pub(crate) const PAGE_TABLES: u64 = 0x1000;
 
+/// End of real mode's vectors: 256 of 4 bytes.
+const VECTORS_END: u64 = 0x400;
+
 const PAGE: u64 = 0x1000;
 const PRESENT_WRITABLE: u64 = 0x3;
 const LARGE: u64 = 0x80;
@@ -51,9 +55,21 @@ const LARGE: u64 = 0x80;
 /// RAM with the page tables in it.
 pub(crate) fn build() -> Result<Memory> {
     let ram = Memory::private(RAM_SIZE)?;
+    write_vectors(&ram)?;
     write_page_tables(&ram)?;
     write_descriptors(&ram)?;
     Ok(ram)
+}
+
+/// After a triple fault a vCPU is in real mode, and an NMI takes it through this table. Without it, it
+/// would go to address 0 and execute whatever it itself then makes of empty memory there.
+fn write_vectors(ram: &Memory) -> Result<()> {
+    /// `hlt`, and `jmp` back to it.
+    const HALT: u64 = 0xfd_ebf4;
+    for vector in (0..VECTORS_END).step_by(8) {
+        ram.store(vector, VECTORS_END | VECTORS_END << 32)?;
+    }
+    ram.store(VECTORS_END, HALT)
 }
 
 /// What an interrupt and `iretq` load segments from: the same as [`crate::registers`] starts with.
