@@ -16,6 +16,7 @@ mod command;
 mod host;
 mod kernel;
 mod layers;
+mod mended_qemu;
 mod miri;
 mod modules;
 mod progress;
@@ -52,6 +53,8 @@ enum Action {
     Control,
     /// Get a QEMU from 10.1 on, for the lab's tests that need one
     RecentQemu,
+    /// Build a QEMU in which guests of KVM's run under `-icount`, into out/mended-qemu
+    MendedQemu,
     /// Check formatting, lints, the patch series and the layer fences
     Check,
     /// Format the Rust code that Cargo does not know
@@ -89,6 +92,7 @@ fn dispatch(action: Action) -> Result<bool> {
         Action::Modules => modules::build(&checkout, &cache).map(|()| true),
         Action::Control => modules::build_control(&checkout, &cache).map(|()| true),
         Action::RecentQemu => recent_qemu::prepare(&checkout, &cache).map(|()| true),
+        Action::MendedQemu => mended_qemu::prepare(&checkout, &cache).map(|()| true),
         Action::Check => check::all(&checkout, &cache),
         Action::Format => check::format_kernel_code(&checkout).map(|()| true),
         Action::Miri => miri::all(&checkout),

@@ -23,10 +23,10 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// This entry as a deb822 stanza.
-    pub(crate) fn stanza(&self) -> String {
+    /// This entry as a deb822 stanza, of binary packages (`deb`) or sources (`deb-src`).
+    pub(crate) fn stanza(&self, types: &str) -> String {
         let mut text = format!(
-            "Types: deb\nURIs: {}\nSuites: {}\nComponents: {}\n",
+            "Types: {types}\nURIs: {}\nSuites: {}\nComponents: {}\n",
             self.uris.join(" "),
             self.suites.join(" "),
             self.components.join(" ")
@@ -38,7 +38,7 @@ impl Entry {
     }
 
     /// The same archive and key with other suites, of which only `main` is wanted.
-    fn with_suites(&self, suites: &[&str]) -> Self {
+    pub(crate) fn with_suites(&self, suites: &[&str]) -> Self {
         Self {
             suites: suites.iter().map(ToString::to_string).collect(),
             components: vec!["main".into()],
@@ -76,10 +76,7 @@ pub(crate) fn read_all(etc: &Path) -> Result<Vec<Entry>> {
 /// `None` means that no entry carries `main` of the release, so we do not know where the
 /// archive is.
 pub(crate) fn widen(entries: &[Entry], codename: &str, extra: &[&str]) -> Option<Vec<Entry>> {
-    let archive = entries.iter().find(|entry| {
-        entry.suites.iter().any(|suite| suite == codename)
-            && entry.components.iter().any(|part| part == "main")
-    })?;
+    let archive = archive(entries, codename)?;
     let of_release = |suite: &String| suite.starts_with(codename);
     let mut wide: Vec<Entry> = entries
         .iter()
@@ -88,6 +85,14 @@ pub(crate) fn widen(entries: &[Entry], codename: &str, extra: &[&str]) -> Option
         .collect();
     wide.push(archive.with_suites(extra));
     Some(wide)
+}
+
+/// The entry with `main` of the release.
+pub(crate) fn archive<'a>(entries: &'a [Entry], codename: &str) -> Option<&'a Entry> {
+    entries.iter().find(|entry| {
+        entry.suites.iter().any(|suite| suite == codename)
+            && entry.components.iter().any(|part| part == "main")
+    })
 }
 
 /// Parses the deb822 format (`*.sources`).
@@ -218,7 +223,7 @@ Components: main
             "Types: deb\nURIs: u\nSuites: s\nComponents: main\nSigned-By:\n -----BEGIN\n .\n abc\n";
         let entries = parse_deb822(text);
         assert_eq!(entries[0].options[0].1, "\n -----BEGIN\n .\n abc");
-        assert_eq!(parse_deb822(&entries[0].stanza()), entries);
+        assert_eq!(parse_deb822(&entries[0].stanza("deb")), entries);
     }
 
     #[test]

@@ -46,12 +46,38 @@ impl View {
         let Some(entries) = sources::widen(&known, &codename, suites) else {
             bail!("the sources in /etc/apt name no archive with main of {codename}, so {} cannot be looked up", suites.join(", "));
         };
-        let root = cache.path("apt").join(suites.join("+"));
+        Self::of(cache, &suites.join("+"), suites, "deb", &entries)
+    }
+
+    /// The sources of one suite's packages, from the same mirror as the machine's release.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`private`](Self::private).
+    pub(crate) fn sources(cache: &Cache, suite: &str) -> Result<Self> {
+        let codename = release()?.codename;
+        let known = sources::read_all(Path::new("/etc/apt"))?;
+        let archive = sources::archive(&known, &codename);
+        let archive = archive.with_context(|| format!("no archive with main of {codename}"))?;
+        let entries = [archive.with_suites(&[suite])];
+        let name = format!("{suite}-sources");
+        Self::of(cache, &name, &[suite], "deb-src", &entries)
+    }
+
+    /// Lists of these entries, looked up now, below `name` in the cache.
+    fn of(
+        cache: &Cache,
+        name: &str,
+        suites: &[&str],
+        types: &str,
+        entries: &[sources::Entry],
+    ) -> Result<Self> {
+        let root = cache.path("apt").join(name);
         for part in ["sources", "lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(root.join(part))
                 .with_context(|| format!("cannot make {}", root.display()))?;
         }
-        let stanzas: Vec<String> = entries.iter().map(|entry| entry.stanza()).collect();
+        let stanzas: Vec<String> = entries.iter().map(|entry| entry.stanza(types)).collect();
         fs::write(root.join("sources/shunt.sources"), stanzas.join("\n"))?;
         let view = Self {
             options: private_options(&root),
@@ -104,6 +130,33 @@ impl View {
                     directory.display()
                 )
             })
+    }
+
+    /// Downloads the newest source of a package into `directory`, which is emptied before: its tarball,
+    /// without Debian's changes.
+    ///
+    /// # Errors
+    ///
+    /// The download fails; the error has apt's words.
+    pub(crate) fn download_source(&self, package: &str, directory: &Path) -> Result<PathBuf> {
+        fresh_dir(directory)?;
+        let step = Step::begin(&format!("download the source of {package}"), Some(100));
+        let mut command = self.command("apt-get");
+        command
+            .args(["-o", "APT::Status-Fd=1", "source", "--download-only"])
+            .args(["--only-source", package])
+            .current_dir(directory);
+        logged(&mut command, &directory.join("log"), |line| {
+            if let Some(percent) = parse_percent(line) {
+                step.reach(percent, "");
+            }
+        })?;
+        step.done("whole");
+        let files = fs::read_dir(directory)?.flatten().map(|file| file.path());
+        let mut tarballs = files.filter(|path| path.to_string_lossy().contains(".orig.tar."));
+        tarballs
+            .find(|path| path.extension().is_some_and(|last| last != "asc"))
+            .with_context(|| format!("the source of {package} has no tarball"))
     }
 
     /// The options that make apt use this view.
