@@ -110,10 +110,11 @@ impl ConsoleOutput {
 }
 
 impl Write for ConsoleOutput {
+    /// Whoever reads a line acts after its mark.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.stdout.write(bytes)?;
-        self.look_at(&bytes[..count]);
-        Ok(count)
+        self.look_at(bytes);
+        self.stdout.write_all(bytes)?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
