@@ -11,6 +11,7 @@
 //! Header and packet go through as they are: a tap has the same header, so checksums and segments
 //! are left to whoever needs them.
 
+pub mod fault;
 pub mod tap;
 
 use std::io;

@@ -10,6 +10,7 @@ use shunt::offer::Offer;
 use shunt::serve::serve;
 use shunt::session::Session;
 use shunt::virtio_mmio::VirtioMmio;
+use shunt_net::fault::{Fault, Faulty};
 use shunt_net::tap::Tap;
 use shunt_net::Net;
 
@@ -32,6 +33,9 @@ struct Options {
     /// Give the driver each packet in one buffer (no VIRTIO_NET_F_MRG_RXBUF).
     #[arg(long)]
     unmerged: bool,
+    /// Do one thing wrong each so many times, late-ack=N or lost-notification=N: for tests.
+    #[arg(long, value_name = "FAULT")]
+    fault: Option<Fault>,
     #[command(flatten)]
     offer: Offer,
 }
@@ -62,5 +66,12 @@ fn main() -> anyhow::Result<()> {
     }
     let session = Session::connect(&socket).with_context(|| format!("at {}", socket.display()))?;
     let mut device = VirtioMmio::of_session(net, &session).context("the interrupt")?;
-    serve(session, &mut device).context("session ended")
+    let ended = match options.fault {
+        Some(fault) => {
+            let state = session.state.clone();
+            serve(session, &mut Faulty::new(device, state, fault))
+        }
+        None => serve(session, &mut device),
+    };
+    ended.context("session ended")
 }
