@@ -6,6 +6,7 @@
 #   DEBUG=1        with the kernel's sanitizers and lock checking
 #   REFRESH=1      ask for a newer kernel source although one is cached
 #   KERNEL_SRC=    another Linux 7.3 tree or tarball
+#   MATRIX=        of eval: full, faults, or a file like those in tools/lab/eval [reduced]
 #   FOR=           seconds of fuzzing in all [120]
 #   SHUNT_CACHE=   where results outlive the checkout [~/.cache/shunt]
 
@@ -18,7 +19,7 @@ setup := $(built)/setup
 lab   := $(built)/lab
 wish  := $(if $(DEBUG),--debug) $(if $(REFRESH),--refresh)
 
-.PHONY: run test bench fuzz miri shell guest kernel modules check fmt host clean distclean help rust toolchain
+.PHONY: run test bench eval fuzz miri shell guest kernel modules check fmt host clean distclean help rust toolchain
 
 run: modules ## Boot host, module, device process and a Linux guest; verify the guest's disk
 	@$(lab) run
@@ -29,6 +30,10 @@ test: rust ## Run every check and test; the last line sums up
 bench: modules ## Count instructions per access into out/bench/results.json
 	@$(setup) control
 	@$(lab) bench
+
+eval: modules ## Load, latency and loss of network devices into out/eval
+	@$(setup) mended-qemu
+	@$(lab) eval $(if $(MATRIX),--matrix $(MATRIX))
 
 fuzz: toolchain ## Fuzz the pure crates for FOR=120 seconds; keep new inputs
 	@$(cargo) run --release --quiet --manifest-path tools/Cargo.toml --package fuzz -- $(if $(FOR),--seconds $(FOR))

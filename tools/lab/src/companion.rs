@@ -21,6 +21,7 @@ const PACKAGES: &[&str] = &[
     "shunt-blk",
     "shunt-rogue",
     "shunt-net",
+    "shunt-traffic",
     "selftests",
     "hostile",
     "fe_tests",

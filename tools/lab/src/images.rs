@@ -28,6 +28,9 @@ const DISK_SIZE: &str = "40M";
 /// Programs that L1 judges disk images with.
 const FILE_SYSTEM_TOOLS: &[&str] = &["e2fsck", "debugfs"];
 
+/// What a guest sends frames back with.
+const REFLECTOR: &str = "shunt-reflect";
+
 /// Where programs are, those for the administrator, too.
 const PROGRAMS: &[&str] = &["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 
@@ -70,7 +73,7 @@ pub(crate) fn build(places: &Places) -> Result<Images> {
     tree.file("images/root.ext4", &disk.image, 0o644);
     tree.file("images/files.sha256", &disk.manifest, 0o644);
     tree.file("images/virtio_fe.cpio", &initrd(places, &step)?, 0o644);
-    tree.file("images/net.cpio", &net(places, &step)?, 0o644);
+    tree.file("images/net.cpio", &net(places, &programs, &step)?, 0o644);
 
     let initramfs = archive(places, &step, "initramfs.cpio", &tree)?;
     step.done();
@@ -112,9 +115,12 @@ fn initrd(places: &Places, step: &Step) -> Result<PathBuf> {
 }
 
 /// The initial RAM disk, and only disk, of a guest with a network interface.
-fn net(places: &Places, step: &Step) -> Result<PathBuf> {
+fn net(places: &Places, programs: &[Program], step: &Step) -> Result<PathBuf> {
     let mut tree = Tree::default();
     tree.busybox()?;
+    let reflector = programs.iter().find(|program| program.name == REFLECTOR);
+    let reflector = reflector.with_context(|| format!("there is no {REFLECTOR}"))?;
+    tree.file(&format!("bin/{REFLECTOR}"), &reflector.path, 0o755);
     add_init(&mut tree, places, "net", &["dev", "proc", "sys", "tmp"]);
     let drivers = ["virtio_net", "virtio_fe"].map(str::to_owned);
     let modules = modules::with_dependencies(places, &drivers)?;

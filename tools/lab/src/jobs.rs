@@ -3,6 +3,7 @@
 //! What the user can ask for, a module each.
 
 pub(crate) mod bench;
+pub(crate) mod eval;
 pub(crate) mod exec;
 mod exitless;
 pub(crate) mod interactive;

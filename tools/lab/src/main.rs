@@ -8,6 +8,7 @@
 
 mod boot;
 mod bpftrace;
+mod chart;
 mod companion;
 mod disk_root;
 mod images;
@@ -53,6 +54,8 @@ enum Job {
     Test(jobs::test::Arguments),
     /// Count instructions per access, deterministically
     Bench(jobs::bench::Arguments),
+    /// Measure load, latency and loss of network devices, in every way to dispatch
+    Eval(jobs::eval::Arguments),
     /// A shell in L1
     Shell,
     /// The console of a guest whose disk is served through ioregion
@@ -79,6 +82,7 @@ fn work(options: Options) -> Result<bool> {
         Job::Run(arguments) => jobs::run::run(&lab, &arguments),
         Job::Test(arguments) => jobs::test::run(&lab, &arguments),
         Job::Bench(arguments) => jobs::bench::run(&lab, &arguments),
+        Job::Eval(arguments) => jobs::eval::run(&lab, &arguments),
         Job::Shell => jobs::interactive::shell(&lab),
         Job::Guest(arguments) => jobs::interactive::guest(&lab, &arguments),
         Job::Exec(arguments) => jobs::exec::run(&lab, &arguments),

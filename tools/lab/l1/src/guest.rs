@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
-use l1::scenario::{Driver, Scenario, Task, COUNTERS_MARK};
+use l1::scenario::{Driver, Scenario, COUNTERS_MARK};
 use nix::sys::signal::Signal;
 use wait_timeout::ChildExt;
 
@@ -47,7 +47,7 @@ impl Place {
         let directory = Path::new("/tmp").join(scenario.name);
         fs::create_dir(&directory).with_context(|| format!("mkdir {}", directory.display()))?;
         let place = Self { directory };
-        if scenario.task != Task::Packets {
+        if !scenario.task.is_of_network() {
             fs::copy(ROOT_IMAGE, place.image()).with_context(|| format!("copying {ROOT_IMAGE}"))?;
             chown(place.image(), Some(DEVICE_UID), Some(DEVICE_UID))
                 .context("chown of the image")?;
@@ -93,8 +93,8 @@ pub(crate) fn vmm(scenario: &Scenario, place: &Place, task: &str) -> Command {
     if scenario.driver == Driver::VirtioFe {
         cmdline = format!("{cmdline} {NO_OTHER_DRIVER}");
     }
-    match (scenario.task, scenario.driver) {
-        (Task::Packets, driver) => {
+    match (scenario.task.is_of_network(), scenario.driver) {
+        (true, driver) => {
             command.args(["--initrd", NET]);
             cmdline = format!("{cmdline} shunt.driver={}", driver.module());
         }
@@ -127,7 +127,7 @@ pub(crate) fn is_connected(line: &str) -> bool {
 pub(crate) struct Devices {
     program: &'static str,
     /// What each is to serve.
-    backend: [OsString; 2],
+    backend: Vec<OsString>,
     socket: PathBuf,
     log: File,
     /// More words for each.
@@ -145,13 +145,13 @@ impl Devices {
             .open(place.device_log())
             .context("device log")?;
         Ok(Self {
-            program: match scenario.task {
-                Task::Packets => "/bin/shunt-net",
-                Task::Files | Task::Load => "/bin/shunt-blk",
+            program: match scenario.task.is_of_network() {
+                true => "/bin/shunt-net",
+                false => "/bin/shunt-blk",
             },
-            backend: match scenario.task {
-                Task::Packets => ["--tap".into(), tap::NAME.into()],
-                Task::Files | Task::Load => ["--image".into(), place.image().into()],
+            backend: match scenario.task.is_of_network() {
+                true => ["--tap", tap::NAME, "--mac", tap::GUEST].map(OsString::from).to_vec(),
+                false => vec!["--image".into(), place.image().into()],
             },
             socket: place.socket(),
             log,
@@ -179,6 +179,11 @@ impl Devices {
         self.current = Some(child);
         self.started += 1;
         uid
+    }
+
+    /// The one that runs.
+    pub(crate) fn process(&self) -> Option<u32> {
+        self.current.as_ref().map(Child::id)
     }
 
     /// Kills the one that runs, a number of crossings from now; a fresh one takes over.

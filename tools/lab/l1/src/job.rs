@@ -5,6 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::series::Series;
+
 /// The kernel parameter that carries the job.
 pub const PARAMETER: &str = "shunt.job=";
 
@@ -22,6 +24,8 @@ pub enum Job {
     Program(Vec<String>),
     /// Boots a guest for each of these scenarios, one after the other.
     Scenarios(Vec<String>),
+    /// Boots a guest that reflects frames, and sends it some.
+    Series(Series),
     /// A shell on the console.
     Shell,
     /// Boots a guest for this scenario, its console on ours.
@@ -53,6 +57,7 @@ impl FromStr for Job {
             ("shell", "") => Ok(Self::Shell),
             ("program", r) if !r.is_empty() => Ok(Self::Program(words())),
             ("scenarios", r) if !r.is_empty() => Ok(Self::Scenarios(words())),
+            ("series", r) => r.parse().map(Self::Series),
             ("guest", r) if !r.is_empty() => Ok(Self::Guest(r.to_owned())),
             _ => Err(format!("not a job: {text:?}")),
         }
@@ -64,6 +69,7 @@ impl fmt::Display for Job {
         match self {
             Self::Program(words) => write!(f, "program:{}", words.join(",")),
             Self::Scenarios(names) => write!(f, "scenarios:{}", names.join(",")),
+            Self::Series(series) => write!(f, "series:{series}"),
             Self::Shell => write!(f, "shell"),
             Self::Guest(name) => write!(f, "guest:{name}"),
         }

@@ -13,3 +13,4 @@ pub mod event;
 pub mod image;
 pub mod job;
 pub mod scenario;
+pub mod series;

@@ -14,6 +14,7 @@ mod results;
 mod scenarios;
 mod tap;
 mod tracer;
+mod traffic;
 
 use std::fs;
 
@@ -65,6 +66,7 @@ fn work(cmdline: &str, results: &Results) -> Result<i32> {
     let status = match Job::from_cmdline(cmdline).map_err(|error| anyhow!(error))? {
         Job::Program(words) => program::run(&words, results),
         Job::Scenarios(names) => scenarios::run(&names, results),
+        Job::Series(series) => traffic::run(&series, results),
         Job::Shell => interactive::shell(),
         Job::Guest(name) => interactive::guest(&name, results),
     }?;

@@ -57,9 +57,17 @@ pub enum Task {
     Load,
     /// Has no disk, but a network interface: pings L1, and has it send back what it was sent.
     Packets,
+    /// Has no disk, but a network interface that sends frames back.
+    Reflection,
 }
 
 impl Task {
+    /// Whether it is done with a network interface, not with a disk.
+    #[must_use]
+    pub fn is_of_network(self) -> bool {
+        matches!(self, Self::Packets | Self::Reflection)
+    }
+
     /// What it is called on the guest's command line.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -67,6 +75,7 @@ impl Task {
             Self::Files => "work",
             Self::Load => "load",
             Self::Packets => "packets",
+            Self::Reflection => "reflect",
         }
     }
 }

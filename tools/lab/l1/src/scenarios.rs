@@ -145,7 +145,7 @@ impl<'a> Attempt<'a> {
             match self.scenario.task {
                 Task::Files => self.report.guest.is_some(),
                 Task::Packets => self.report.packets.is_some(),
-                Task::Load => true,
+                Task::Load | Task::Reflection => true,
             },
             "the guest ended without a report"
         );

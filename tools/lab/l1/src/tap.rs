@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{ensure, Context, Result};
@@ -18,6 +19,12 @@ pub(crate) const NAME: &str = "tap0";
 const MODULE: &str = "/lib/modules/tun.ko";
 const DRIVER: &str = "/dev/net/tun";
 
+/// The guest's Ethernet address.
+pub(crate) const GUEST: &str = "52:54:00:73:68:01";
+
+/// Keeps the kernel from sending of itself.
+const NO_IPV6: &str = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+
 /// L1's address on it; the guest's script knows it.
 const ADDRESS: &str = "10.7.0.1/24";
 
@@ -30,7 +37,7 @@ const SERVE: &str = "file=$(mktemp) && cat >$file && cat $file; rm $file";
 
 /// The interface and its server, until this is dropped.
 pub(crate) struct Tap {
-    server: Child,
+    server: Option<Child>,
 }
 
 impl Tap {
@@ -41,9 +48,20 @@ impl Tap {
     /// A program failed.
     pub(crate) fn wanted_by(scenario: &Scenario) -> Result<Option<Self>> {
         match scenario.task {
-            Task::Packets => Self::new().map(Some),
+            Task::Packets => Self::with_server().map(Some),
+            Task::Reflection => Self::silent().map(Some),
             Task::Files | Task::Load => Ok(None),
         }
+    }
+
+    /// One on which nothing goes but what somebody sends there.
+    fn silent() -> Result<Self> {
+        let tap = Self::new()?;
+        if Path::new(NO_IPV6).exists() {
+            fs::write(NO_IPV6, "1").context(NO_IPV6)?;
+        }
+        run(&["/bin/ip", "link", "set", NAME, "up"])?;
+        Ok(tap)
     }
 
     fn new() -> Result<Self> {
@@ -53,6 +71,11 @@ impl Tap {
         fs::set_permissions(DRIVER, for_all).context(DRIVER)?;
         let user = DEVICE_UID.to_string();
         run(&["/bin/shunt-net", "--tap", NAME, "--make-for", &user])?;
+        Ok(Self { server: None })
+    }
+
+    fn with_server() -> Result<Self> {
+        let mut tap = Self::new()?;
         run(&["/bin/ip", "address", "add", ADDRESS, "dev", NAME])?;
         run(&["/bin/ip", "link", "set", NAME, "up"])?;
         let server = Command::new("/bin/nc")
@@ -61,15 +84,18 @@ impl Tap {
             .stdout(Stdio::null())
             .spawn()
             .context("starting nc")?;
-        Ok(Self { server })
+        tap.server = Some(server);
+        Ok(tap)
     }
 }
 
 impl Drop for Tap {
     fn drop(&mut self) {
         // Neither can fail for a child that is ours; if the interface stays, the next one fails.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        if let Some(server) = &mut self.server {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
         let _ = run(&["/bin/tunctl", "-d", NAME]);
         let _ = run(&["/bin/rmmod", "tun"]);
     }

@@ -3,7 +3,6 @@
 //! `lab bench`: instructions per access, and what a request asks of whom, exact and the same on
 //! every machine; and our virtqueues beside the kernel's.
 
-mod chart;
 mod counts;
 mod front_end;
 mod interrupts;

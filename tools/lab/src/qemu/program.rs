@@ -27,6 +27,8 @@ pub(crate) enum Program {
     System,
     /// One that `setup recent-qemu` unpacked here, with its libraries.
     Unpacked(PathBuf),
+    /// One that `setup mended-qemu` built, with the machine's own firmware.
+    Mended(PathBuf),
 }
 
 impl Program {
@@ -38,6 +40,19 @@ impl Program {
             .into_iter()
             .flatten()
             .find(Self::is_recent)
+    }
+
+    /// A QEMU with which guests of KVM's run under `-icount`.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub(crate) fn mended(places: &Places) -> Result<Self> {
+        let program = places.source("out/mended-qemu").join(QEMU);
+        let program = program.canonicalize();
+        Ok(Self::Mended(program.context(
+            "there is no mended QEMU: `setup mended-qemu` builds it",
+        )?))
     }
 
     fn is_recent(&self) -> bool {
@@ -55,6 +70,9 @@ impl Program {
         command.args(["--pdeathsig", "KILL"]);
         match self {
             Self::System => command.arg(QEMU),
+            Self::Mended(program) => command
+                .arg(program)
+                .args(["-L", "/usr/share/qemu", "-L", "/usr/share/seabios"]),
             Self::Unpacked(root) => command
                 .env("QEMU_MODULE_DIR", root.join(LIBRARIES).join("qemu"))
                 .arg(root.join(LIBRARIES).join("ld-linux-x86-64.so.2"))

@@ -38,7 +38,7 @@ pub(super) fn broken(scenario: &Scenario, report: &Report, files: u64) -> Vec<St
     let mut broken = Broken::default();
     match scenario.task {
         Task::Packets => check_packets(scenario, report, &mut broken),
-        Task::Files | Task::Load => check_files(report, files, &mut broken),
+        Task::Files | Task::Load | Task::Reflection => check_files(report, files, &mut broken),
     }
     check_processes(scenario, report, &mut broken);
     check_features(scenario, report, &mut broken);

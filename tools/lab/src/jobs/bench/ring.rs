@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{ensure, Context, Result};
 
-use super::chart::{Chart, Panel, Style};
+use crate::chart::{Chart, Form, Panel, Style};
 use super::{parse, Lab, Row};
 use crate::out;
 use crate::progress::Step;
@@ -77,13 +77,17 @@ fn chart(rows: &[Row]) -> Result<Chart> {
         colour,
         is_dashed,
     };
-    let panel = |title, metric| {
+    let panel = |title: &str, metric| {
         let line = |((format, _), (whose, ..)): (_, (_, _, _))| {
             let values = BATCHES.map(|batch| value(rows, whose, format, batch, metric));
             values.into_iter().collect::<Result<Vec<f64>>>()
         };
         let lines = pairs.clone().map(line).collect::<Result<_>>()?;
-        anyhow::Ok(Panel { title, lines })
+        anyhow::Ok(Panel {
+            title: title.to_owned(),
+            form: Form::Lines,
+            lines,
+        })
     };
     let mut panels = vec![panel("cache-line transfers", "line-transfers")?];
     // A machine may have one core.
@@ -91,7 +95,7 @@ fn chart(rows: &[Row]) -> Result<Chart> {
         panels.push(panel("ns on two cores, of one run", "two-cores")?);
     }
     Ok(Chart {
-        title: "Request processing, per buffer of three descriptors",
+        title: "Request processing, per buffer of three descriptors".to_owned(),
         axis: "buffers in a batch",
         places: BATCHES.map(str::to_owned).to_vec(),
         styles: pairs.clone().map(style).collect(),

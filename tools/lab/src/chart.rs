@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! Line charts as SVG: panels side by side, above them what the lines are.
+//! Line and bar charts as SVG: panels side by side, above them what the lines or bars are.
 
 use std::fmt::Write;
 
@@ -14,35 +14,47 @@ const HEAD: f64 = 110.0;
 const STEPS: f64 = 5.0;
 
 /// How a line looks, in every panel.
-pub(super) struct Style {
-    pub(super) name: String,
-    pub(super) colour: &'static str,
-    pub(super) is_dashed: bool,
+pub(crate) struct Style {
+    pub(crate) name: String,
+    pub(crate) colour: &'static str,
+    pub(crate) is_dashed: bool,
+}
+
+/// How a panel shows its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Lines over an axis from 0.
+    Lines,
+    /// Lines over powers of ten.
+    Powers,
+    /// Bars side by side, one of each line at each place.
+    Bars,
 }
 
 /// A value for each place of the axis and each line.
-pub(super) struct Panel {
-    pub(super) title: &'static str,
+pub(crate) struct Panel {
+    pub(crate) title: String,
+    pub(crate) form: Form,
     /// A line each, as many as there are styles; as many values as there are places.
-    pub(super) lines: Vec<Vec<f64>>,
+    pub(crate) lines: Vec<Vec<f64>>,
 }
 
 /// What all panels have in common.
-pub(super) struct Chart {
-    pub(super) title: &'static str,
-    pub(super) axis: &'static str,
-    pub(super) places: Vec<String>,
-    pub(super) styles: Vec<Style>,
-    pub(super) panels: Vec<Panel>,
+pub(crate) struct Chart {
+    pub(crate) title: String,
+    pub(crate) axis: &'static str,
+    pub(crate) places: Vec<String>,
+    pub(crate) styles: Vec<Style>,
+    pub(crate) panels: Vec<Panel>,
 }
 
 impl Chart {
     /// The chart as a file.
-    pub(super) fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let width = self.panels.len() as f64 * (WIDTH + MARGIN) + MARGIN;
         let height = HEAD + HEIGHT + MARGIN;
         let mut svg = Svg::default();
-        svg.text(MARGIN, 24.0, "start", self.title);
+        svg.text(MARGIN, 24.0, "start", &self.title);
         for (number, style) in self.styles.iter().enumerate() {
             let (column, row) = ((number / 2) as f64, (number % 2) as f64);
             let (x, y) = (MARGIN + 180.0 * column, 44.0 + 18.0 * row);
@@ -63,24 +75,72 @@ impl Chart {
 
     fn panel(&self, svg: &mut Svg, left: f64, panel: &Panel) {
         let bottom = HEAD + HEIGHT;
-        let (step, steps) = scale(panel);
-        let top = step * f64::from(steps);
-        svg.text(left, HEAD - 12.0, "start", panel.title);
-        for number in 0..=steps {
-            let value = step * f64::from(number);
-            let y = bottom - HEIGHT * value / top;
-            svg.rule(left, y);
-            svg.text(left - 6.0, y + 4.0, "end", &value.to_string());
+        let scale = Scale::of(panel);
+        let y = |value: f64| bottom - HEIGHT * scale.height(value);
+        svg.text(left, HEAD - 12.0, "start", &panel.title);
+        for value in scale.values() {
+            svg.rule(left, y(value));
+            svg.text(left - 6.0, y(value) + 4.0, "end", &value.to_string());
         }
         let x = |place: usize| left + WIDTH * (place as f64 + 0.5) / self.places.len() as f64;
         for (place, name) in self.places.iter().enumerate() {
             svg.text(x(place), bottom + 18.0, "middle", name);
         }
         svg.text(left + WIDTH / 2.0, bottom + 40.0, "middle", self.axis);
-        for (values, style) in panel.lines.iter().zip(&self.styles) {
-            let point = |(place, value): (usize, &f64)| (x(place), bottom - HEIGHT * value / top);
+        let width = 0.8 * WIDTH / self.places.len() as f64 / panel.lines.len() as f64;
+        for (number, (values, style)) in panel.lines.iter().zip(&self.styles).enumerate() {
+            let point = |(place, value): (usize, &f64)| (x(place), y(*value));
             let points: Vec<(f64, f64)> = values.iter().enumerate().map(point).collect();
-            svg.line(&points, style);
+            if panel.form != Form::Bars {
+                svg.line(&points, style);
+                continue;
+            }
+            let first = width * panel.lines.len() as f64 / 2.0;
+            for (x, y) in points {
+                let left = x - first + width * number as f64;
+                svg.bar((left, y), (width, bottom - y), style);
+            }
+        }
+    }
+}
+
+/// Which values are at the bottom and at the top of a panel.
+enum Scale {
+    /// From 0, so many steps of the same size.
+    Even(f64, u32),
+    /// From one power of ten to another.
+    Powers(i32, i32),
+}
+
+impl Scale {
+    fn of(panel: &Panel) -> Self {
+        if panel.form != Form::Powers {
+            let (step, steps) = scale(panel);
+            return Self::Even(step, steps);
+        }
+        let values = || panel.lines.iter().flatten().filter(|value| **value > 0.0);
+        let least = values().copied().fold(f64::INFINITY, f64::min);
+        let most = values().copied().fold(1.0, f64::max);
+        let low = least.min(most).log10().floor() as i32;
+        Self::Powers(low, (most.log10().ceil() as i32).max(low + 1))
+    }
+
+    /// Where a value is, from 0 at the bottom to 1 at the top.
+    fn height(&self, value: f64) -> f64 {
+        match *self {
+            Self::Even(step, steps) => value / (step * f64::from(steps)),
+            Self::Powers(low, high) => {
+                let power = value.max(f64::MIN_POSITIVE).log10() - f64::from(low);
+                (power / f64::from(high - low)).max(0.0)
+            }
+        }
+    }
+
+    /// The values that have a line.
+    fn values(&self) -> Vec<f64> {
+        match *self {
+            Self::Even(step, steps) => (0..=steps).map(|n| step * f64::from(n)).collect(),
+            Self::Powers(low, high) => (low..=high).map(|power| 10f64.powi(power)).collect(),
         }
     }
 }
@@ -118,6 +178,13 @@ impl Svg {
         ));
     }
 
+    fn bar(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), style: &Style) {
+        self.add(format_args!(
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{}\"/>",
+            style.colour
+        ));
+    }
+
     fn line(&mut self, points: &[(f64, f64)], style: &Style) {
         let points = points.iter().map(|(x, y)| format!("{x:.1},{y:.1} "));
         let dashes = if style.is_dashed { "6 4" } else { "none" };
@@ -136,7 +203,7 @@ mod tests {
 
     fn chart(values: Vec<f64>) -> Chart {
         Chart {
-            title: "title",
+            title: "title".to_owned(),
             axis: "axis",
             places: values.iter().map(|value| format!("at {value}")).collect(),
             styles: vec![Style {
@@ -145,10 +212,28 @@ mod tests {
                 is_dashed: false,
             }],
             panels: vec![Panel {
-                title: "panel",
+                title: "panel".to_owned(),
+                form: Form::Lines,
                 lines: vec![values],
             }],
         }
+    }
+
+    #[test]
+    fn a_bar_begins_at_the_bottom() {
+        let mut chart = chart(vec![5.0, 10.0]);
+        chart.panels[0].form = Form::Bars;
+        let svg = chart.svg();
+        assert!(svg.contains("y=\"250.0\" width=\"160.0\" height=\"140.0\""), "{svg}");
+    }
+
+    #[test]
+    fn powers_of_ten_are_equally_far_apart() {
+        let mut chart = chart(vec![20.0, 100.0, 900.0]);
+        chart.panels[0].form = Form::Powers;
+        let scale = Scale::of(&chart.panels[0]);
+        assert_eq!(scale.values(), [10.0, 100.0, 1000.0]);
+        assert!((scale.height(100.0) - 0.5).abs() < 1e-9);
     }
 
     #[test]
