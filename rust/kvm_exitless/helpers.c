@@ -16,6 +16,7 @@ static_assert(offsetof(struct kvm_exitless_exit, vector) == 1);
 static_assert(offsetof(struct kvm_exitless_exit, fault) == 2);
 static_assert(offsetof(struct kvm_exitless_exit, nmi) == 3);
 static_assert(offsetof(struct kvm_exitless_exit, masked) == 4);
+static_assert(offsetof(struct kvm_exitless_exit, expired) == 5);
 static_assert(offsetof(struct kvm_exitless_exit, in_service) == 6);
 static_assert(sizeof(struct kvm_exitless_verdict) == 6);
 static_assert(offsetof(struct kvm_exitless_verdict, pending) == 2);

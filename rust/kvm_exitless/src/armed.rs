@@ -47,8 +47,8 @@ pub trait Vcpu: Send + Sync + 'static {
     /// The vCPU is about to run, with interrupts off; on the CPU that it is armed on, if `at_home`.
     fn enter(&self, runs: &mut Self::Runs, possible: bool, at_home: bool) -> Entrance;
 
-    /// A direct run has ended; interrupts are off. It was `overlong` if the watchdog ended it and
-    /// the guest had its interrupts off.
+    /// A direct run has ended; interrupts are off. It was `overlong` if the processor or the watchdog
+    /// ended it and the guest had its interrupts off.
     fn exit(&self, runs: &mut Self::Runs, exit: &Exit, overlong: bool) -> Verdict;
 }
 
@@ -85,7 +85,7 @@ unsafe impl<S: Session> Sync for Armed<S> {}
 
 impl<S: Session> Armed<S> {
     /// Lets a vCPU run directly on one CPU; `watched`, if another CPU is to end runs in which the
-    /// guest keeps interrupts off.
+    /// guest keeps interrupts off where the processor does not.
     ///
     /// # Errors
     ///
@@ -100,7 +100,9 @@ impl<S: Session> Armed<S> {
         vcpu: Arc<S::Vcpu>,
         watched: bool,
     ) -> Result<Self> {
-        let watchdog = match watched {
+        // SAFETY: There is nothing to be sure of.
+        let is_timed = unsafe { ffi::kvm_exitless_is_timed() };
+        let watchdog = match watched && !is_timed {
             true => Some(Watchdog::new(cpu)?),
             false => None,
         };
@@ -185,7 +187,8 @@ pub(crate) unsafe extern "C" fn exit<S: Session>(
     });
     // SAFETY: KVM makes one call of a vCPU at a time, so this is the only reference.
     let own = unsafe { &mut *data.own.get() };
-    let overlong = was_struck && exit.nmi && exit.masked;
+    let was_ended = exit.expired || (was_struck && exit.nmi);
+    let overlong = was_ended && exit.masked;
     let ours = data.vcpu.exit(&mut own.runs, &parse(exit), overlong);
     let answer = ffi::KvmExitlessVerdict {
         host: ours.host,

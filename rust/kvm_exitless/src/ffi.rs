@@ -42,6 +42,7 @@ pub(crate) struct KvmExitlessExit {
     pub(crate) fault: bool,
     pub(crate) nmi: bool,
     pub(crate) masked: bool,
+    pub(crate) expired: bool,
     pub(crate) in_service: u16,
 }
 
@@ -68,6 +69,7 @@ const _: () = {
     assert!(offset_of!(KvmExitlessExit, fault) == 2);
     assert!(offset_of!(KvmExitlessExit, nmi) == 3);
     assert!(offset_of!(KvmExitlessExit, masked) == 4);
+    assert!(offset_of!(KvmExitlessExit, expired) == 5);
     assert!(offset_of!(KvmExitlessExit, in_service) == 6);
     assert!(size_of::<KvmExitlessVerdict>() == 6);
     assert!(offset_of!(KvmExitlessVerdict, pending) == 2);
@@ -95,6 +97,7 @@ extern "C" {
     ) -> c_int;
     pub(crate) fn kvm_exitless_disarm(kvm: *mut Kvm, index: u32);
     pub(crate) fn kvm_exitless_settle(kvm: *mut Kvm);
+    pub(crate) fn kvm_exitless_is_timed() -> bool;
 
     pub(crate) fn shunt_watchdog_init() -> c_int;
     pub(crate) fn shunt_watchdog_exit();
