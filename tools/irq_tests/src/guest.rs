@@ -5,6 +5,7 @@
 use rawguest::{Asm, Mem, Reg, Width};
 
 use crate::edu::{ACKNOWLEDGE, RAISE};
+use crate::hpet;
 
 /// Where the guest has the first device's registers.
 const REGISTERS: u64 = 0xe000_0000;
@@ -33,6 +34,9 @@ pub(crate) const MARK: u16 = 0x100;
 const SPURIOUS: u32 = 0x80f;
 const ON: u32 = 0x1ff;
 const EOI: u32 = 0x80b;
+/// And the task's priority, which keeps off all vectors below it.
+const PRIORITY: u32 = 0x808;
+const HIGH: u32 = 0xff;
 
 /// Where the guest has the registers of its `place`th device.
 pub(crate) fn registers(place: u32) -> u64 {
@@ -51,23 +55,61 @@ fn done(place: u32) -> u32 {
 /// Switches the local APIC and interrupts on, and exits.
 pub(crate) fn start() -> Asm {
     let mut program = Asm::long();
+    let (raise, acknowledge) = match hpet::is_used() {
+        true => (hpet::COMPARATOR, hpet::STATUS),
+        false => (RAISE, ACKNOWLEDGE),
+    };
     program
         .write_msr(SPURIOUS, ON)
-        .mov(Reg::Bx, registers(0) + RAISE)
-        .mov(Reg::Di, registers(0) + ACKNOWLEDGE)
+        .mov(Reg::Bx, registers(0) + raise)
+        .mov(Reg::Di, registers(0) + acknowledge)
+        .mov(Reg::Si, registers(0) + hpet::COUNTER)
         .interrupts_on();
     mark(&mut program);
     program
+}
+
+/// Asks the device for an interrupt. Ax is 0.
+fn raise(program: &mut Asm) {
+    match hpet::is_used() {
+        true => set_timer(program),
+        false => {
+            program
+                .add_imm(Reg::Ax, 1)
+                .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax);
+        }
+    }
+}
+
+/// Sets the timer to soon, and waits until that has passed. If an exit takes so long that the counter
+/// is beyond it already when it gets to the comparator, no interrupt comes.
+fn set_timer(program: &mut Asm) {
+    program
+        .load(Width::Quad, Reg::Ax, Mem::At(Reg::Si))
+        .add_imm(Reg::Ax, hpet::SOON)
+        .store(Width::Quad, Mem::At(Reg::Bx), Reg::Ax)
+        .push(Reg::Cx)
+        .repeat(hpet::PATIENCE, |_| {})
+        .pop(Reg::Cx);
+}
+
+/// Asks the device for an interrupt, and waits for it. Ax is 0.
+fn raise_and_wait(program: &mut Asm) {
+    match hpet::is_used() {
+        true => program.repeat_until_set(Mem::Ram(DONE), set_timer),
+        false => {
+            raise(program);
+            program.spin_until_set(Mem::Ram(DONE))
+        }
+    };
 }
 
 /// Waits for `count` interrupts that it asks the device for, one after the other, and exits.
 pub(crate) fn ask_for(program: &mut Asm, count: u32) {
     program.repeat(count, |body| {
         body.zero(Reg::Ax)
-            .store(Width::Long, Mem::Ram(DONE), Reg::Ax)
-            .add_imm(Reg::Ax, 1)
-            .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
-            .spin_until_set(Mem::Ram(DONE));
+            .store(Width::Long, Mem::Ram(DONE), Reg::Ax);
+        raise_and_wait(body);
     });
     mark(program);
 }
@@ -92,12 +134,11 @@ pub(crate) fn ask_and_halt(program: &mut Asm, count: u32) {
     program.repeat(count, |body| {
         body.interrupts_off()
             .zero(Reg::Ax)
-            .store(Width::Long, Mem::Ram(DONE), Reg::Ax)
-            .add_imm(Reg::Ax, 1)
-            .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax)
-            .repeat_until_set(Mem::Ram(DONE), |body| {
-                body.interrupts_on().halt().interrupts_off();
-            });
+            .store(Width::Long, Mem::Ram(DONE), Reg::Ax);
+        raise(body);
+        body.repeat_until_set(Mem::Ram(DONE), |body| {
+            body.interrupts_on().halt().interrupts_off();
+        });
     });
     program.interrupts_on();
     mark(program);
@@ -105,10 +146,19 @@ pub(crate) fn ask_and_halt(program: &mut Asm, count: u32) {
 
 /// Asks the device for an interrupt and does not take it: exits with interrupts off.
 pub(crate) fn ask_and_leave(program: &mut Asm) {
-    program
-        .interrupts_off()
-        .mov(Reg::Ax, 1)
-        .store(Width::Long, Mem::At(Reg::Bx), Reg::Ax);
+    program.interrupts_off().zero(Reg::Ax);
+    raise(program);
+    mark(program);
+}
+
+/// Asks the device for an interrupt while the priority of the task is above it, and exits; then has it
+/// come, and exits.
+pub(crate) fn ask_and_postpone(program: &mut Asm) {
+    program.write_msr(PRIORITY, HIGH).zero(Reg::Ax);
+    raise(program);
+    mark(program);
+    program.write_msr(PRIORITY, 0);
+    program.spin_until_set(Mem::Ram(DONE));
     mark(program);
 }
 
@@ -126,11 +176,11 @@ pub(crate) fn interrupt_itself(program: &mut Asm, count: u32) {
     });
 }
 
-/// Keeps interrupts off until somebody sets [`RELEASE`].
+/// Keeps interrupts off until somebody sets [`RELEASE`], without `PAUSE`, which may exit.
 pub(crate) fn wait_with_interrupts_off(program: &mut Asm) {
     program
         .interrupts_off()
-        .spin_until_set(Mem::Ram(RELEASE))
+        .repeat_until_set(Mem::Ram(RELEASE), |_| {})
         .interrupts_on();
 }
 

@@ -3,6 +3,7 @@
 //! The host's own interrupts, of which a guest must neither keep nor add one: `/proc/interrupts`.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::thread;
 
 use anyhow::{ensure, Context, Result};
@@ -43,6 +44,15 @@ impl Strays {
         let now = Self::now()?;
         ensure!(now == self, "{self:?} before, {now:?} since");
         Ok(())
+    }
+}
+
+/// Whether the processor itself ends direct runs that last too long: Intel's can.
+pub(crate) fn ends_long_runs() -> Result<bool> {
+    match fs::read_to_string("/sys/module/kvm_intel/parameters/preemption_timer") {
+        Ok(text) => Ok(text.trim() == "Y"),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).context("kvm_intel's preemption_timer"),
     }
 }
 

@@ -11,6 +11,7 @@ mod edu;
 mod figures;
 mod guest;
 mod host;
+mod hpet;
 mod linux;
 mod linux_cases;
 mod linux_figures;
@@ -42,6 +43,9 @@ struct Options {
     /// Seconds until a test that hangs ends the process, which the test's absence then tells of
     #[arg(long, default_value_t = 60)]
     limit: u32,
+    /// With the HPET as the device, instead of those that VFIO assigns
+    #[arg(long)]
+    hpet: bool,
     /// With a Linux guest instead of raw ones, whose VMM is QEMU
     #[arg(long)]
     linux: bool,
@@ -80,7 +84,10 @@ fn work(options: &Options) -> Result<bool> {
         asker::answer()?;
         return Ok(true);
     }
-    modules::load_vfio(&options.module)?;
+    match options.hpet {
+        true => modules::load_neighbour(&options.module, "hpet_msi")?,
+        false => modules::load_vfio(&options.module)?,
+    }
     if options.figures {
         let print = match options.linux {
             true => linux_figures::print,

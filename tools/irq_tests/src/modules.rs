@@ -22,15 +22,17 @@ const VFIO: [&str; 6] = [
 
 /// Loads the kernel's, which are neighbours of exitless.ko, `ours`.
 pub(crate) fn load_vfio(ours: &Path) -> Result<()> {
-    for name in VFIO {
-        load(&ours.with_file_name(format!("{name}.ko")))?;
-    }
-    Ok(())
+    VFIO.iter().try_for_each(|name| load_neighbour(ours, name))
 }
 
-/// Loads the device's driver, which is a neighbour of exitless.ko, too.
+/// Loads the device's driver.
 pub(crate) fn load_driver(ours: &Path) -> Result<()> {
-    load(&ours.with_file_name("edu.ko"))
+    load_neighbour(ours, "edu")
+}
+
+/// Loads the module of this name, which is a neighbour of exitless.ko.
+pub(crate) fn load_neighbour(ours: &Path, name: &str) -> Result<()> {
+    load(&ours.with_file_name(format!("{name}.ko")))
 }
 
 /// Loads a module.

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{ensure, Context, Result};
 use exitless_vectors::uapi::EXITLESS_UNWATCHED;
@@ -12,13 +12,16 @@ use kvm_bindings::{
     kvm_irq_routing_entry, kvm_irq_routing_entry__bindgen_ty_1, kvm_irq_routing_msi, KvmIrqRouting,
     KVM_IRQ_ROUTING_MSI,
 };
-use rawguest::{Access, Asm, Exit, Machine, Vcpu};
+use module_tests::verdict::Skip;
+use rawguest::{Access, Asm, Exit, Machine, Memory, Vcpu};
 use rustix::thread::{sched_getaffinity, sched_setaffinity, CpuSet, Pid};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::edu::Edu;
 use crate::exitless::{Exitless, Refused};
 use crate::guest::{self, MARK, SEEN, SOFTWARE};
+use crate::hpet::{self, Hpet};
+use crate::vfio::Device;
 
 /// The irqfd's number.
 pub(crate) const GSI: u32 = 24;
@@ -53,9 +56,39 @@ pub(crate) struct Scene {
     pub(crate) is_alone: bool,
 }
 
+/// What raises interrupts.
+enum Source {
+    Edu(Edu),
+    Hpet(Hpet),
+}
+
+impl Source {
+    fn find(number: usize) -> Result<Self> {
+        match (hpet::is_used(), number) {
+            (false, _) => Ok(Self::Edu(Edu::find(number)?)),
+            (true, 0) => Ok(Self::Hpet(Hpet::open()?)),
+            (true, _) => Err(Skip("there is one device".to_owned()).into()),
+        }
+    }
+
+    fn registers(&self) -> &Arc<Memory> {
+        match self {
+            Self::Edu(edu) => &edu.registers,
+            Self::Hpet(hpet) => &hpet.registers,
+        }
+    }
+
+    fn set_msi(&self, event: &EventFd) -> Result<()> {
+        match self {
+            Self::Edu(edu) => edu.device.set_msi(event),
+            Self::Hpet(hpet) => hpet.set_msi(event),
+        }
+    }
+}
+
 /// A device that is assigned to a machine.
 pub(crate) struct Line {
-    pub(crate) edu: Edu,
+    source: Source,
     /// What its interrupt signals.
     pub(crate) event: EventFd,
 }
@@ -64,13 +97,21 @@ impl Line {
     /// The device of this number, the machine's `place`th: that gives it the place of its registers
     /// ([`guest::registers`]) and, from [`GSI`] on, its GSI.
     pub(crate) fn new(machine: &Machine, number: usize, place: u32) -> Result<Self> {
-        let edu = Edu::find(number)?;
-        machine.show_memory(SLOT + place, guest::registers(place), &edu.registers)?;
+        let source = Source::find(number)?;
+        machine.show_memory(SLOT + place, guest::registers(place), source.registers())?;
         let event = EventFd::new(libc::EFD_CLOEXEC)?;
         let vm = machine.fd();
         vm.register_irqfd(&event, GSI + place).context("irqfd")?;
-        edu.device.set_msi(&event)?;
-        Ok(Self { edu, event })
+        source.set_msi(&event)?;
+        Ok(Self { source, event })
+    }
+
+    /// The PCI device, if it is one: else there is nothing to test.
+    pub(crate) fn pci(&self) -> Result<&Device> {
+        match &self.source {
+            Source::Edu(edu) => Ok(&edu.device),
+            Source::Hpet(_) => Err(Skip("the device is no PCI device".to_owned()).into()),
+        }
     }
 
     /// Arms its interrupt.

@@ -23,6 +23,7 @@ const ON_DEMAND: &[&str] = &[
     "tun",
     "edu",
     "exitless",
+    "hpet_msi",
     "iommu_amdv1",
     "iommufd",
     "vfio",

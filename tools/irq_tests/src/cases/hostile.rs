@@ -14,9 +14,11 @@ use rawguest::Exit;
 use super::{exits, expect_direct, expect_ordinary, expect_refusal, expect_seen, print, COUNT};
 use crate::exitless::Exitless;
 use crate::guest::{
-    ask_for, end_nothing, endless_handler, interrupt_itself, load_idt, other_handler, reload_idt,
-    start, wait_with_interrupts_off, IDTR, OTHER_SEEN, RELEASE, SEEN, SOFTWARE_SEEN,
+    ask_and_postpone, ask_for, end_nothing, endless_handler, interrupt_itself, load_idt,
+    other_handler, reload_idt, start, wait_with_interrupts_off, IDTR, OTHER_SEEN, RELEASE, SEEN,
+    SOFTWARE_SEEN,
 };
+use crate::host;
 use crate::scene::{unpin, Exits, Scene, GSI, VECTORS};
 use crate::VICTIM;
 
@@ -30,6 +32,23 @@ pub(super) fn needless_eois() -> Result<()> {
     scene.arm(&exitless, 0)?;
     expect_direct(scene.exits()?, &exitless)?;
     expect_seen(&scene, COUNT)
+}
+
+/// The guest's own priority keeps an interrupt off until it is lower. The guest has had others before, so
+/// that raising it is all that can end its run.
+pub(super) fn priority() -> Result<()> {
+    let mut program = start();
+    ask_for(&mut program, COUNT);
+    ask_and_postpone(&mut program);
+    let mut scene = Scene::new(&program)?;
+    let exitless = scene.attach()?;
+    scene.arm(&exitless, 0)?;
+    expect_direct(scene.exits()?, &exitless)?;
+    let exits = scene.exits()?;
+    println!("# priority: until raised {exits:?}");
+    expect_seen(&scene, COUNT)?;
+    scene.run_to_mark()?;
+    expect_seen(&scene, COUNT + 1)
 }
 
 /// The guest sees its own limit, and goes on directly with what it loads.
@@ -63,11 +82,11 @@ pub(super) fn software_interrupts() -> Result<()> {
     expect_seen(&scene, COUNT)
 }
 
-/// The watchdog ends the runs of a guest that keeps interrupts off, again and again.
+/// The processor or the watchdog ends the runs of a guest that keeps interrupts off, again and again.
 pub(super) fn interrupts_off() -> Result<()> {
     const ENOUGH: u64 = 5;
     let (scene, exitless, _) = keep_interrupts_off(|exitless| {
-        while exitless.nmis()? < ENOUGH {
+        while exitless.number("overlong")? < ENOUGH {
             thread::yield_now();
         }
         Ok(())
@@ -88,7 +107,7 @@ pub(super) fn offender() -> Result<()> {
     expect_refusal(scene.arm(&exitless, 0), Refusal::InterruptsOff)
 }
 
-/// A guest that keeps interrupts off until `wait`, on another CPU, has returned, and asks for
+/// A guest that keeps interrupts off until `wait`, on another CPU if there is one, has returned, and asks for
 /// interrupts then. Its exits in all that time.
 fn keep_interrupts_off(
     wait: impl FnOnce(&Exitless) -> Result<()> + Send,
@@ -97,7 +116,7 @@ fn keep_interrupts_off(
     wait_with_interrupts_off(&mut program);
     ask_for(&mut program, COUNT);
     let mut scene = Scene::new(&program)?;
-    if scene.is_alone {
+    if scene.is_alone && !host::ends_long_runs()? {
         return Err(Skip("one CPU has nobody to watch it".to_owned()).into());
     }
     let exitless = scene.attach()?;

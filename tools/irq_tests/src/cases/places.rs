@@ -45,10 +45,10 @@ pub(super) fn device_goes_and_comes() -> Result<()> {
     let exitless = scene.attach()?;
     scene.arm(&exitless, 0)?;
     scene.run_to_mark()?;
-    scene.line.edu.device.clear_msi()?;
+    scene.line.pci()?.clear_msi()?;
     let report = exitless.report()?;
     ensure!(report.contains("gsi 24: no assigned device"), "{report}");
-    scene.line.edu.device.set_msi(&scene.line.event)?;
+    scene.line.pci()?.set_msi(&scene.line.event)?;
     exitless.await_line(|line| line.starts_with("gsi 24: vector"))?;
     expect_direct(scene.exits()?, &exitless)?;
     expect_seen(&scene, 2 * COUNT)
@@ -62,7 +62,7 @@ pub(super) fn device_reset() -> Result<()> {
     let exitless = scene.attach()?;
     scene.arm(&exitless, 0)?;
     expect_direct(scene.exits()?, &exitless)?;
-    scene.line.edu.device.reset()?;
+    scene.line.pci()?.reset()?;
     expect_direct(scene.exits()?, &exitless)?;
     expect_seen(&scene, 2 * COUNT)
 }
