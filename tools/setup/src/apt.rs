@@ -17,11 +17,26 @@ pub(crate) use version::{newest, upstream};
 pub(crate) use view::{Offer, View};
 
 use crate::cache::Cache;
-use anyhow::Result;
+use crate::host::release;
+use anyhow::{Context, Result};
+use std::path::Path;
 
 /// Suites that are read when a package is only to be unpacked, never installed, in the
 /// order of preference. Each group is one look-up.
 const UNPACK_SUITES: [&[&str]; 2] = [&["trixie-backports"], &["testing", "unstable"]];
+
+/// Where the archive is that the machine's own release comes from.
+///
+/// # Errors
+///
+/// The machine's sources name none.
+pub(crate) fn archive() -> Result<String> {
+    let codename = release()?.codename;
+    let known = sources::read_all(Path::new("/etc/apt"))?;
+    let entry = sources::archive(&known, &codename).and_then(|entry| entry.uris.first());
+    let uri = entry.with_context(|| format!("no archive with main of {codename} in /etc/apt"))?;
+    Ok(uri.trim_end_matches('/').to_owned())
+}
 
 /// Finds the newest version of `package` that `accept` likes, for unpacking.
 ///

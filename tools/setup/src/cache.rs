@@ -12,8 +12,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// What this tool keeps in the cache, each a directory or file below its root.
-const CONTENTS: [&str; 7] = [
-    "apt", "bindgen", "kernel", "qemu", "rust-src", "source", "lock",
+const CONTENTS: [&str; 8] = [
+    "apt", "bindgen", "bochs", "kernel", "qemu", "rust-src", "source", "lock",
 ];
 
 /// A directory for results that outlive a checkout.

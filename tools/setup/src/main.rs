@@ -9,6 +9,7 @@
 
 mod apt;
 mod bindgen;
+mod bochs;
 mod cache;
 mod check;
 mod checkout;
@@ -55,6 +56,8 @@ enum Action {
     RecentQemu,
     /// Build a QEMU in which guests of KVM's run under `-icount`, into out/mended-qemu
     MendedQemu,
+    /// Build Bochs, which emulates VMX, for the lab's tests that need that
+    Bochs,
     /// Check formatting, lints, the patch series and the layer fences
     Check,
     /// Format the Rust code that Cargo does not know
@@ -93,6 +96,7 @@ fn dispatch(action: Action) -> Result<bool> {
         Action::Control => modules::build_control(&checkout, &cache).map(|()| true),
         Action::RecentQemu => recent_qemu::prepare(&checkout, &cache).map(|()| true),
         Action::MendedQemu => mended_qemu::prepare(&checkout, &cache).map(|()| true),
+        Action::Bochs => bochs::prepare(&checkout, &cache).map(|()| true),
         Action::Check => check::all(&checkout, &cache),
         Action::Format => check::format_kernel_code(&checkout).map(|()| true),
         Action::Miri => miri::all(&checkout),
