@@ -7,6 +7,7 @@
 #   REFRESH=1      ask for a newer kernel source although one is cached
 #   KERNEL_SRC=    another Linux 7.3 tree or tarball
 #   MATRIX=        of eval: full, faults, or a file like those in tools/lab/eval [reduced]
+#   LAB=bochs      `make test` in an emulator of Intel's processors, and nothing else
 #   FOR=           seconds of fuzzing in all [120]
 #   SHUNT_CACHE=   where results outlive the checkout [~/.cache/shunt]
 
@@ -24,8 +25,14 @@ wish  := $(if $(DEBUG),--debug) $(if $(REFRESH),--refresh)
 run: modules ## Boot host, module, device process and a Linux guest; verify the guest's disk
 	@$(lab) run
 
+ifeq ($(LAB),bochs)
+test: modules
+	@$(setup) bochs
+	@$(lab) test --only bochs
+else
 test: rust ## Run every check and test; the last line sums up
 	@$(setup) test $(wish)
+endif
 
 bench: modules ## Count instructions per access into out/bench/results.json
 	@$(setup) control

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -16,13 +16,48 @@ use wait_timeout::ChildExt;
 
 use crate::klog;
 use crate::progress::{print, Step};
-use crate::qemu::Machine;
 
 /// How often we look for new events, for the user's eyes only.
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// How many lines of the log are shown of an L1 that died.
 const LAST_WORDS: usize = 15;
+
+/// An L1, whatever emulates it.
+pub(crate) trait Emulated {
+    /// What emulates it.
+    fn emulator(&self) -> &'static str;
+
+    /// CPUs for programs.
+    fn cpus(&self) -> u32;
+
+    /// The directory of its logs.
+    fn directory(&self) -> &Path;
+
+    /// The command that starts it, and that ends well when L1 powers off.
+    ///
+    /// # Errors
+    ///
+    /// A file of its own cannot be written.
+    fn command(&self) -> Result<Command>;
+
+    /// The file that L1's console is written to.
+    fn log(&self) -> PathBuf {
+        self.directory().join("l1.log")
+    }
+
+    /// The file that L1's events are written to.
+    fn results(&self) -> PathBuf {
+        self.directory().join("results.jsonl")
+    }
+
+    /// The file for what the emulator itself says. QEMU's TCG always complains that it lacks some
+    /// features of the processor's model, so this is only worth reading after a failure.
+    fn emulator_log(&self) -> PathBuf {
+        let name = self.emulator().to_lowercase();
+        self.directory().join(format!("{name}.log"))
+    }
+}
 
 /// What came out of a boot.
 #[derive(Default)]
@@ -72,15 +107,15 @@ impl Outcome {
         }
     }
 
-    fn judge(&mut self, ended: Option<ExitStatus>, limit: Duration, log: &str) {
+    fn judge(&mut self, emulator: &str, ended: Option<ExitStatus>, limit: Duration, log: &str) {
         self.failures.extend(klog::complaint("L1", log));
         match (ended, &self.end) {
             (_, Some((_, Some(reason)))) => self.failures.push(format!("L1: {reason}")),
             (Some(status), Some(_)) if status.success() => (),
-            (Some(status), Some(_)) => self.failures.push(format!("QEMU: {status}")),
+            (Some(status), Some(_)) => self.failures.push(format!("{emulator}: {status}")),
             (ended, None) => {
                 let how = match ended {
-                    Some(status) => format!("L1 died (QEMU: {status})"),
+                    Some(status) => format!("L1 died ({emulator}: {status})"),
                     None => format!("L1 was killed after {} s", limit.as_secs()),
                 };
                 let words = klog::last_lines(log, LAST_WORDS);
@@ -97,7 +132,7 @@ impl Outcome {
 /// # Errors
 ///
 /// The results channel holds something else than events.
-pub(crate) fn reason(machine: &Machine<'_>) -> Result<Option<String>> {
+pub(crate) fn reason(machine: &dyn Emulated) -> Result<Option<String>> {
     let events = Events::open(&machine.results())?.new_ones()?;
     Ok(events.into_iter().find_map(|event| match event {
         Event::End { reason, .. } => reason,
@@ -109,8 +144,8 @@ pub(crate) fn reason(machine: &Machine<'_>) -> Result<Option<String>> {
 ///
 /// # Errors
 ///
-/// QEMU cannot be started, or a log cannot be written. All else is in the [`Outcome`].
-pub(crate) fn boot(machine: &Machine<'_>, name: &str, limit: Duration) -> Result<Outcome> {
+/// The emulator cannot be started, or a log cannot be written. All else is in the [`Outcome`].
+pub(crate) fn boot(machine: &dyn Emulated, name: &str, limit: Duration) -> Result<Outcome> {
     boot_and_listen(machine, name, limit, |_| Ok(()))
 }
 
@@ -120,21 +155,23 @@ pub(crate) fn boot(machine: &Machine<'_>, name: &str, limit: Duration) -> Result
 ///
 /// Those of [`boot`]. What comes of a line is in the [`Outcome`], too.
 pub(crate) fn boot_and_listen(
-    machine: &Machine<'_>,
+    machine: &dyn Emulated,
     name: &str,
     limit: Duration,
     mut listen: impl FnMut(&str) -> Result<()>,
 ) -> Result<Outcome> {
-    let step = Step::start(format!("{name} (L1 with {} CPU)", machine.cpus));
+    let step = Step::start(format!("{name} (L1 with {} CPU)", machine.cpus()));
     for old in [machine.log(), machine.results()] {
         fs::write(&old, "").with_context(|| old.display().to_string())?;
     }
     let mut outcome = Outcome::default();
     let mut events = Events::open(&machine.results())?;
     let deadline = Instant::now() + limit;
-    let mut qemu = Qemu(machine.command()?.spawn().context("starting QEMU")?);
+    let emulator = machine.emulator();
+    let process = machine.command()?.spawn();
+    let mut process = Process(process.with_context(|| format!("starting {emulator}"))?);
     let ended = loop {
-        let ended = qemu.0.wait_timeout(GLANCE).context("waiting for QEMU")?;
+        let ended = process.0.wait_timeout(GLANCE).context("waiting for it")?;
         for event in events.new_ones()? {
             if let Event::Line { text, .. } = &event {
                 let error = listen(text).err();
@@ -148,16 +185,16 @@ pub(crate) fn boot_and_listen(
             break ended;
         }
     };
-    drop(qemu);
+    drop(process);
     step.done();
-    outcome.judge(ended, limit, &text(&machine.log())?);
+    outcome.judge(emulator, ended, limit, &text(&machine.log())?);
     if outcome.end.is_none() {
-        let words = klog::last_lines(&text(&machine.qemu_log())?, 3).to_owned();
+        let words = klog::last_lines(&text(&machine.emulator_log())?, 3).to_owned();
         outcome
             .failures
-            .push(format!("QEMU's last lines:\n{words}"));
+            .push(format!("{emulator}'s last lines:\n{words}"));
     }
-    write_streams(&outcome, machine.directory)?;
+    write_streams(&outcome, machine.directory())?;
     Ok(outcome)
 }
 
@@ -166,10 +203,10 @@ fn text(path: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A QEMU that does not outlive our interest in it.
-struct Qemu(Child);
+/// An emulator that does not outlive our interest in it.
+struct Process(Child);
 
-impl Drop for Qemu {
+impl Drop for Process {
     fn drop(&mut self) {
         // Neither can fail for a child that is ours, be it dead or alive.
         let _ = self.0.kill();
@@ -230,7 +267,7 @@ mod tests {
             end,
             ..Outcome::default()
         };
-        outcome.judge(ended.map(ExitStatus::from_raw), LIMIT, log);
+        outcome.judge("QEMU", ended.map(ExitStatus::from_raw), LIMIT, log);
         outcome
     }
 

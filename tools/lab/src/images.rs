@@ -156,7 +156,7 @@ pub(crate) fn archive(places: &Places, step: &Step, name: &str, tree: &Tree) -> 
 }
 
 /// Modules, in the order in which they load, and the list of those that an init is to load.
-fn add_modules(
+pub(crate) fn add_modules(
     tree: &mut Tree,
     directory: &str,
     modules: &[PathBuf],

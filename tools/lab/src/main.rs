@@ -6,6 +6,7 @@
 //! [`boot`] follows one L1 to its end. Each job of the user is a module of [`jobs`].
 #![forbid(unsafe_code)]
 
+mod bochs;
 mod boot;
 mod bpftrace;
 mod chart;

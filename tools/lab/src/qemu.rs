@@ -10,13 +10,14 @@ pub(crate) use monitor::Monitor;
 pub(crate) use program::{check_version, Program, NO_RECENT};
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use l1::job::{Job, PARAMETER, SPARE};
 
+use crate::boot::Emulated;
 use crate::images::Images;
 
 /// A machine of QEMU's that has one serial port by itself.
@@ -88,72 +89,6 @@ pub(crate) struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// The file that L1's console is written to.
-    pub(crate) fn log(&self) -> PathBuf {
-        self.directory.join("l1.log")
-    }
-
-    /// The file that L1's events are written to.
-    pub(crate) fn results(&self) -> PathBuf {
-        self.directory.join("results.jsonl")
-    }
-
-    /// The file for what QEMU itself says. TCG always complains that it lacks some features
-    /// of the processor's model, so this is only worth reading after a failure.
-    pub(crate) fn qemu_log(&self) -> PathBuf {
-        self.directory.join("qemu.log")
-    }
-
-    /// The command that starts it.
-    ///
-    /// # Errors
-    ///
-    /// Its log cannot be created.
-    pub(crate) fn command(&self) -> Result<Command> {
-        let mut command = run_by(&self.hardware.before, self.qemu.command());
-        let log = self.qemu_log();
-        command
-            .stderr(File::create(&log).with_context(|| log.display().to_string())?)
-            .args(["-machine", self.hardware.machine])
-            .args(self.processor())
-            .args([
-                "-m",
-                MEMORY,
-                "-no-reboot",
-                "-nic",
-                "none",
-                "-display",
-                "none",
-            ])
-            .arg("-kernel")
-            .arg(&self.images.kernel)
-            .arg("-initrd")
-            .arg(&self.images.initramfs)
-            .args(["-append", &self.cmdline()]);
-        if self.deterministic {
-            command
-                .args(["-icount", "shift=0,sleep=off", "-seed", "1"])
-                .args(["-rtc", "base=2025-01-01,clock=vm"]);
-        }
-        match self.console {
-            Console::File => command
-                .args(["-monitor", "none", "-serial"])
-                .arg(file(&self.log()))
-                .stdin(Stdio::null()),
-            Console::Terminal => command.args(["-serial", "mon:stdio"]),
-        };
-        let results = self.results();
-        match self.hardware.machine.starts_with(MICROVM) {
-            true => command
-                .arg("-chardev")
-                .arg(format!("file,id=results,path={}", escaped(&results)))
-                .args(["-device", "isa-serial,chardev=results,index=1"]),
-            false => command.arg("-serial").arg(file(&results)),
-        };
-        command.args(&self.hardware.arguments);
-        Ok(command)
-    }
-
     /// TCG writes the first CPU's `hflags2` from the threads of all CPUs, whenever one of them loads
     /// the state of an x87 (`cpu_clear_ignne()`), and not atomically: what that CPU itself has
     /// written at the same moment is lost, such as that it is back from a guest, or that its
@@ -207,6 +142,65 @@ impl Machine<'_> {
             Some(khz) => format!("tsc_early_khz={khz} tsc=nowatchdog "),
             None => String::new(),
         }
+    }
+}
+
+impl Emulated for Machine<'_> {
+    fn emulator(&self) -> &'static str {
+        "QEMU"
+    }
+
+    fn cpus(&self) -> u32 {
+        self.cpus
+    }
+
+    fn directory(&self) -> &Path {
+        self.directory
+    }
+
+    fn command(&self) -> Result<Command> {
+        let mut command = run_by(&self.hardware.before, self.qemu.command());
+        let log = self.emulator_log();
+        command
+            .stderr(File::create(&log).with_context(|| log.display().to_string())?)
+            .args(["-machine", self.hardware.machine])
+            .args(self.processor())
+            .args([
+                "-m",
+                MEMORY,
+                "-no-reboot",
+                "-nic",
+                "none",
+                "-display",
+                "none",
+            ])
+            .arg("-kernel")
+            .arg(&self.images.kernel)
+            .arg("-initrd")
+            .arg(&self.images.initramfs)
+            .args(["-append", &self.cmdline()]);
+        if self.deterministic {
+            command
+                .args(["-icount", "shift=0,sleep=off", "-seed", "1"])
+                .args(["-rtc", "base=2025-01-01,clock=vm"]);
+        }
+        match self.console {
+            Console::File => command
+                .args(["-monitor", "none", "-serial"])
+                .arg(file(&self.log()))
+                .stdin(Stdio::null()),
+            Console::Terminal => command.args(["-serial", "mon:stdio"]),
+        };
+        let results = self.results();
+        match self.hardware.machine.starts_with(MICROVM) {
+            true => command
+                .arg("-chardev")
+                .arg(format!("file,id=results,path={}", escaped(&results)))
+                .args(["-device", "isa-serial,chardev=results,index=1"]),
+            false => command.arg("-serial").arg(file(&results)),
+        };
+        command.args(&self.hardware.arguments);
+        Ok(command)
     }
 }
 

@@ -9,7 +9,8 @@ use l1::job::Job;
 
 use super::test::{skipped, whole, TOO_BIG};
 use super::Lab;
-use crate::boot::boot;
+use crate::bochs::{self, Bochs};
+use crate::boot::{boot, Emulated};
 use crate::images::Images;
 use crate::ktap::{self, Test};
 use crate::other_vmm;
@@ -22,6 +23,9 @@ const LINUX: &str = "linux";
 const LIMIT: u64 = 120;
 /// Seconds for each of them.
 const TEST_LIMIT: u64 = 60;
+
+/// Seconds for all tests in Bochs.
+const VMX_LIMIT: u64 = 300;
 
 /// Seconds for all tests with a Linux guest.
 const LINUX_LIMIT: u64 = 300;
@@ -58,6 +62,28 @@ fn linux(lab: &Lab, slower: u64) -> Result<Vec<Test>> {
     with(lab, &images, 2, LINUX, &["--linux"], limit)
 }
 
+/// The tests on a processor with VMX, as Bochs emulates it.
+///
+/// # Errors
+///
+/// L1 cannot be booted.
+pub(super) fn vmx_tests(lab: &Lab) -> Result<Vec<Test>> {
+    const NAME: &str = "exitless-vmx";
+    let Some(home) = bochs::find(&lab.places) else {
+        return Ok(vec![skipped(NAME, bochs::NONE)]);
+    };
+    let directory = lab.places.out(&format!("test/{NAME}"))?;
+    let job = Job::Program(["/bin/irq_tests", "--hpet"].map(str::to_owned).to_vec());
+    let machine = Bochs {
+        home: &home,
+        places: &lab.places,
+        images: &bochs::images(&lab.places, &lab.images)?,
+        job: &job,
+        directory: &directory,
+    };
+    booted(&machine, NAME, Duration::from_secs(VMX_LIMIT))
+}
+
 /// The program `irq_tests` with these words, and its boot, as tests.
 fn with(
     lab: &Lab,
@@ -77,7 +103,12 @@ fn with(
         images,
         ..lab.machine(&job, cpus, &directory)
     };
-    let outcome = boot(&machine, &name, limit)?;
+    booted(&machine, &name, limit)
+}
+
+/// What `irq_tests` has said, and the boot, as tests.
+fn booted(machine: &dyn Emulated, name: &str, limit: Duration) -> Result<Vec<Test>> {
+    let outcome = boot(machine, name, limit)?;
     let mut tests = ktap::parse("output", outcome.stream("irq_tests"));
     tests.push(whole("boot", &outcome, &tests));
     for test in &mut tests {

@@ -7,7 +7,7 @@ use clap::Args;
 use l1::job::Job;
 
 use super::{find, verdict, Lab};
-use crate::boot::reason;
+use crate::boot::{reason, Emulated};
 use crate::qemu::{Console, Machine};
 
 /// Which guest.

@@ -65,6 +65,8 @@ enum Part {
     VirtioFe,
     /// The program `irq_tests` in L1, on a device that is assigned to a guest
     Exitless,
+    /// The same in Bochs, which has VMX; only if asked for
+    Bochs,
 }
 
 /// How many tests ended how; `make test` adds up the files of all parts.
@@ -166,6 +168,9 @@ pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
             pace.slower,
             arguments.machine.as_deref(),
         )?);
+    }
+    if arguments.only == Some(Part::Bochs) {
+        tests.append(&mut exitless::vmx_tests(lab)?);
     }
     tests.iter().for_each(print);
     let counts = Counts::of(&tests);
