@@ -19,7 +19,7 @@ use crate::pci;
 
 /// What the driver calls its interrupt in `/proc/interrupts`, and what the kernel its timer's.
 const OURS: &str = "edu";
-const TIMER: &str = "LOC";
+pub(crate) const TIMER: &str = "LOC";
 
 /// Bytes of registers that are mapped.
 const SIZE: usize = 4096;

@@ -74,6 +74,36 @@ pub(crate) fn handled(name: &str) -> Result<u64> {
     Ok(counts.iter().sum())
 }
 
+/// How many interrupts of each vector of a PCI device all CPUs have handled.
+pub(crate) fn vectors(device: &str) -> Result<Vec<u64>> {
+    let (cpus, lines) = lines_of(device)?;
+    let sum = |line: &String| {
+        let counts = line.split_whitespace().skip(1).take(cpus);
+        counts.map(|count| Ok(count.parse::<u64>()?)).sum()
+    };
+    lines.iter().map(sum).collect()
+}
+
+/// Has the first CPU handle the interrupts of a PCI device.
+pub(crate) fn give_to_first_cpu(device: &str) -> Result<()> {
+    for line in lines_of(device)?.1 {
+        let number = line.split(':').next().unwrap_or_default().trim();
+        let path = format!("/proc/irq/{number}/smp_affinity_list");
+        fs::write(&path, "0").context(path)?;
+    }
+    Ok(())
+}
+
+/// The number of CPUs, and the lines of the device's vectors.
+fn lines_of(device: &str) -> Result<(usize, Vec<String>)> {
+    let text = fs::read_to_string("/proc/interrupts").context("/proc/interrupts")?;
+    let chip = format!("-{device}");
+    let is_its = |line: &&str| line.split_whitespace().any(|word| word.ends_with(&chip));
+    let mut lines = text.lines();
+    let cpus = lines.next().unwrap_or_default().split_whitespace().count();
+    Ok((cpus, lines.filter(is_its).map(str::to_owned).collect()))
+}
+
 /// How many each CPU has; all are online. Errors have one number only. None if there is no line.
 fn counts(name: &str) -> Result<Vec<u64>> {
     let text = fs::read_to_string("/proc/interrupts").context("/proc/interrupts")?;

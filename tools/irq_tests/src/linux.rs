@@ -5,7 +5,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
 use rustix::process::{kill_process, Pid, Signal};
@@ -19,7 +23,8 @@ const FIRMWARE: &str = "/share/qemu";
 const KERNEL: &str = "/images/bzImage";
 const SHUNT_VMM: &str = "/bin/shunt-vmm";
 const SHUNT_KERNEL: &str = "/images/vmlinux";
-const INITRD: &str = "/images/edu.cpio";
+const EDU_INITRD: &str = "/images/edu.cpio";
+const NIC_INITRD: &str = "/images/nic.cpio";
 
 /// MiB of memory of a guest.
 const MEMORY: &str = "128";
@@ -45,31 +50,31 @@ pub(crate) enum Vmm {
 impl Vmm {
     /// A guest with the device of this name; `more` words are for its kernel. Its console is this
     /// command's input and output.
-    fn command(self, device: &str, more: &str) -> Command {
+    fn command(self, device: &str, initrd: &str, more: &str) -> Command {
         let words = format!("{CMDLINE} {more}");
         match self {
-            Self::Qemu => qemu(device, &words),
-            Self::Shunt(irq) => shunt_vmm(device, irq, &words),
+            Self::Qemu => qemu(device, initrd, &words),
+            Self::Shunt(irq) => shunt_vmm(device, irq, initrd, &words),
         }
     }
 }
 
-fn qemu(device: &str, cmdline: &str) -> Command {
+fn qemu(device: &str, initrd: &str, cmdline: &str) -> Command {
     let mut command = Command::new(QEMU);
     command
         .args(["-L", FIRMWARE, "-nodefaults", "-no-reboot"])
         .args(["-display", "none", "-serial", "stdio"])
         .args(["-name", "guest,debug-threads=on"])
         .args(["-machine", "q35,accel=kvm", "-cpu", CPU, "-m", MEMORY])
-        .args(["-kernel", KERNEL, "-initrd", INITRD, "-append", cmdline])
+        .args(["-kernel", KERNEL, "-initrd", initrd, "-append", cmdline])
         .args(["-device", &format!("vfio-pci,host={device}")]);
     command
 }
 
-fn shunt_vmm(device: &str, irq: &str, cmdline: &str) -> Command {
+fn shunt_vmm(device: &str, irq: &str, initrd: &str, cmdline: &str) -> Command {
     let mut command = Command::new(SHUNT_VMM);
     command
-        .args(["--kernel", SHUNT_KERNEL, "--initrd", INITRD])
+        .args(["--kernel", SHUNT_KERNEL, "--initrd", initrd])
         .args(["--memory", MEMORY, "--cmdline", cmdline])
         .args(["--device", &format!("vfio={device},irq={irq}")]);
     command
@@ -107,12 +112,21 @@ struct Exits {
 }
 
 impl Guest {
-    /// Boots it; `more` words are for its kernel.
-    pub(crate) fn start(vmm: Vmm, more: &str) -> Result<Self> {
+    /// One with an `edu`.
+    pub(crate) fn with_edu(vmm: Vmm) -> Result<Self> {
         let path = pci::find(edu::ID.0, edu::ID.1, 0)?;
-        pci::give(&path, vfio::DRIVER)?;
+        Self::boot(vmm, &path, EDU_INITRD, "")
+    }
+
+    /// One with the network interface that has this directory; `more` words are for its kernel.
+    pub(crate) fn with_nic(vmm: Vmm, path: &Path, more: &str) -> Result<Self> {
+        Self::boot(vmm, path, NIC_INITRD, more)
+    }
+
+    fn boot(vmm: Vmm, path: &Path, initrd: &str, more: &str) -> Result<Self> {
+        pci::give(path, vfio::DRIVER)?;
         let mut vmm = vmm
-            .command(&pci::name(&path)?, more)
+            .command(&pci::name(path)?, initrd, more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -129,22 +143,25 @@ impl Guest {
         Ok(guest)
     }
 
-    /// Asks for interrupts, each of which the guest must have seen.
-    pub(crate) fn ask(&mut self, count: u32) -> Result<Answer> {
+    /// What so many interrupts take that it asks for.
+    pub(crate) fn cost(&mut self, count: u32) -> Result<Cost> {
         // As many digits for each number.
-        writeln!(self.input, "{count:08}").context("the guest's console")?;
-        let answer = self.next_answer()?;
-        let seen = answer.seen;
-        ensure!(seen == u64::from(count), "{seen} interrupts of {count}");
-        Ok(answer)
+        let line = |count: u32| format!("{count:08}");
+        self.cost_of(&line(0), &line(count))
     }
 
-    /// The same, and what they took.
-    pub(crate) fn cost(&mut self, count: u32) -> Result<Cost> {
+    /// Tells it to do something.
+    pub(crate) fn tell(&mut self, line: &str) -> Result<Answer> {
+        writeln!(self.input, "{line}").context("the guest's console")?;
+        self.next_answer()
+    }
+
+    /// What something takes beyond what nothing takes.
+    pub(crate) fn cost_of(&mut self, nothing: &str, something: &str) -> Result<Cost> {
         let before = self.exits()?;
-        self.ask(0)?;
+        self.tell(nothing)?;
         let between = self.exits()?;
-        let answer = self.ask(count)?;
+        let answer = self.tell(something)?;
         let after = self.exits()?;
         let beyond = |of: fn(&Exits) -> i64| of(&after) + of(&before) - 2 * of(&between);
         Ok(Cost {
@@ -154,10 +171,30 @@ impl Guest {
         })
     }
 
+    /// Does something, and kills it if that takes longer.
+    pub(crate) fn within<T>(
+        &mut self,
+        limit: Duration,
+        task: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let pid = Pid::from_child(&self.vmm);
+        let (done, end) = mpsc::channel::<()>();
+        let watchdog = thread::spawn(move || {
+            if end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                // It may have ended by itself.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        });
+        let result = task(self);
+        drop(done);
+        // It does not panic.
+        let _ = watchdog.join();
+        result
+    }
+
     /// Has the guest's driver set its interrupt up anew.
     pub(crate) fn set_up_anew(&mut self) -> Result<()> {
-        writeln!(self.input, "{ANEW}").context("the guest's console")?;
-        self.next_answer().map(drop)
+        self.tell(ANEW).map(drop)
     }
 
     fn next_answer(&mut self) -> Result<Answer> {
@@ -180,6 +217,23 @@ impl Guest {
             for_interrupts,
             own: self.counter("exits")? - for_interrupts - for_ports,
         })
+    }
+
+    /// How many interrupts exitless.ko has seen in service when a direct run ended, if the VMM has it.
+    pub(crate) fn in_service(&self) -> Result<u64> {
+        let directory = format!("/proc/{}/fdinfo", self.vmm.id());
+        let mut sum = 0;
+        for entry in fs::read_dir(&directory).context(directory)?.flatten() {
+            // A file may have been closed meanwhile.
+            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            let mut words = text
+                .split_whitespace()
+                .skip_while(|&word| word != "in-service");
+            if let Some(number) = words.nth(1) {
+                sum += number.parse::<u64>().context("in-service")?;
+            }
+        }
+        Ok(sum)
     }
 
     /// A counter of KVM's for the VM.

@@ -19,7 +19,7 @@ pub(crate) struct Test {
 /// All of them.
 pub(crate) const TESTS: &[Test] = &[
     test("linux_boots", |guest| {
-        *guest = Some(Guest::start(Vmm::Qemu, "")?);
+        *guest = Some(Guest::with_edu(Vmm::Qemu)?);
         Ok(())
     }),
     test("linux_stock", |guest| stock(of(guest)?)),
@@ -46,7 +46,7 @@ pub(crate) const TESTS: &[Test] = &[
 /// A guest of our own VMM's, with its option for interrupts. A stock one's EOIs are no exits, by KVM's
 /// paravirtual EOI.
 fn in_shunt_vmm(irq: &'static str, is_right: impl Fn(&Cost) -> bool) -> Result<()> {
-    let mut guest = Guest::start(Vmm::Shunt(irq), "")?;
+    let mut guest = Guest::with_edu(Vmm::Shunt(irq))?;
     let cost = cost(&mut guest, irq)?;
     ensure!(is_right(&cost), "{cost:?}");
     Ok(())
@@ -105,6 +105,7 @@ fn killed(guest: &mut Option<Guest>) -> Result<()> {
 fn cost(guest: &mut Guest, name: &str) -> Result<Cost> {
     let cost = guest.cost(COUNT)?;
     println!("# {name}: for {COUNT} interrupts {cost:?}");
+    ensure!(cost.answer.seen == u64::from(COUNT), "{cost:?}");
     Ok(cost)
 }
 
@@ -119,7 +120,7 @@ fn armed(guest: &mut Guest, more: &[&'static str]) -> Result<Cost> {
 }
 
 /// The vCPU has the second CPU, which is not the first of the machine, unless there is one only.
-fn options(more: &[&'static str]) -> Vec<&'static str> {
+pub(crate) fn options(more: &[&'static str]) -> Vec<&'static str> {
     let place: &[&str] = match cpus() {
         [_, _, ..] => &["--pin", "1"],
         _ => &["--pin", "0", "--unwatched"],

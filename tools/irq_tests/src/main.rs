@@ -12,12 +12,17 @@ mod figures;
 mod guest;
 mod host;
 mod hpet;
+mod interface;
 mod linux;
 mod linux_cases;
 mod linux_figures;
 mod modules;
+mod nic;
+mod nic_cases;
+mod nic_figures;
 mod pci;
 mod scene;
+mod traffic;
 mod vfio;
 
 use std::path::PathBuf;
@@ -49,9 +54,15 @@ struct Options {
     /// With a Linux guest instead of raw ones, whose VMM is QEMU
     #[arg(long)]
     linux: bool,
+    /// The same, with a network interface as the device
+    #[arg(long)]
+    nic: bool,
     /// Be the guest's side: answer each line of standard input
     #[arg(long, hide = true)]
     answer: bool,
+    /// The same, with a network interface
+    #[arg(long, hide = true)]
+    carry: bool,
     /// Print figures, a JSON object per line, instead of testing
     #[arg(long)]
     figures: bool,
@@ -84,21 +95,27 @@ fn work(options: &Options) -> Result<bool> {
         asker::answer()?;
         return Ok(true);
     }
+    if options.carry {
+        nic::answer()?;
+        return Ok(true);
+    }
     match options.hpet {
         true => modules::load_neighbour(&options.module, "hpet_msi")?,
         false => modules::load_vfio(&options.module)?,
     }
     if options.figures {
-        let print = match options.linux {
-            true => linux_figures::print,
-            false => figures::print,
+        let print = match (options.linux, options.nic) {
+            (_, true) => nic_figures::print,
+            (true, _) => linux_figures::print,
+            _ => figures::print,
         };
         return print(&options.module).map(|()| true);
     }
     modules::load(&options.module)?;
-    match options.linux {
-        true => linux_tests(options),
-        false => raw_tests(options),
+    match (options.nic, options.linux) {
+        (true, _) => nic_tests(options),
+        (_, true) => linux_tests(options),
+        _ => raw_tests(options),
     }
 }
 
@@ -116,6 +133,13 @@ fn linux_tests(options: &Options) -> Result<bool> {
     let names: Vec<_> = tests.iter().map(|test| test.name).collect();
     let mut guest = None;
     report_all(options, &names, |test| (tests[test].run)(&mut guest))
+}
+
+fn nic_tests(options: &Options) -> Result<bool> {
+    interface::serve(&options.module)?;
+    let tests = nic_cases::TESTS;
+    let names: Vec<_> = tests.iter().map(|test| test.name).collect();
+    report_all(options, &names, |test| tests[test].run())
 }
 
 /// Runs tests, given by their places in `names`; whether none of them failed.

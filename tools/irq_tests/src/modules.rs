@@ -20,6 +20,8 @@ const VFIO: [&str; 6] = [
     "vfio-pci",
 ];
 
+const VIRTIO_NET: [&str; 3] = ["failover", "net_failover", "virtio_net"];
+
 /// Loads the kernel's, which are neighbours of exitless.ko, `ours`.
 pub(crate) fn load_vfio(ours: &Path) -> Result<()> {
     VFIO.iter().try_for_each(|name| load_neighbour(ours, name))
@@ -33,6 +35,14 @@ pub(crate) fn load_driver(ours: &Path) -> Result<()> {
 /// Loads the module of this name, which is a neighbour of exitless.ko.
 pub(crate) fn load_neighbour(ours: &Path, name: &str) -> Result<()> {
     load(&ours.with_file_name(format!("{name}.ko")))
+}
+
+/// Loads the kernel's driver of virtio's network devices, and what that needs.
+pub(crate) fn load_virtio_net(ours: &Path) -> Result<()> {
+    for name in VIRTIO_NET {
+        load(&ours.with_file_name(format!("{name}.ko")))?;
+    }
+    Ok(())
 }
 
 /// Loads a module.

@@ -156,6 +156,10 @@ pub(crate) fn archive(places: &Places, step: &Step, name: &str, tree: &Tree) -> 
 }
 
 /// Modules, in the order in which they load, and the list of those that an init is to load.
+///
+/// # Errors
+///
+/// A module has no name.
 pub(crate) fn add_modules(
     tree: &mut Tree,
     directory: &str,

@@ -12,12 +12,21 @@ use walkdir::WalkDir;
 use crate::out::Places;
 
 /// The kernel's own modules that L1 needs; what they depend on comes along.
-const WANTED: &[&str] = &["kvm_amd", "tun", "vfio_iommu_type1", "vfio_pci"];
+const WANTED: &[&str] = &[
+    "e1000e",
+    "kvm_amd",
+    "tun",
+    "vfio_iommu_type1",
+    "vfio_pci",
+    "virtio_net",
+];
 
 /// Modules that L1 has but does not load: a test or the bench does.
 const ON_DEMAND: &[&str] = &[
     "fuzz_vectors",
     "virtio_fe",
+    "e1000e",
+    "virtio_net",
     "failover",
     "net_failover",
     "tun",

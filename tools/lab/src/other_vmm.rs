@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::companion;
-use crate::images::{add_init, archive, installed, Images};
+use crate::images::{add_init, add_modules, archive, installed, Images};
 use crate::modules;
 use crate::out::Places;
 use crate::progress::Step;
@@ -25,6 +25,9 @@ const DIRECTORIES: &[&str] = &["/usr/share/seabios", "/usr/share/qemu"];
 
 /// What answers L1 in the guest.
 const ANSWERS: &str = "irq_tests";
+
+/// The kernel's drivers of interfaces that are assigned.
+const NIC_DRIVERS: [&str; 2] = ["e1000e", "virtio_net"];
 
 /// Why there is no such VMM, if so.
 pub(crate) fn missing() -> Option<String> {
@@ -50,7 +53,10 @@ fn firmware(name: &str) -> Result<PathBuf> {
 ///
 /// An input is missing or the result cannot be written.
 pub(crate) fn images(places: &Places, plain: &Images) -> Result<Images> {
-    let guest = guest(places)?;
+    let guests = [
+        ("edu.cpio", edu_guest(places)?),
+        ("nic.cpio", nic_guest(places)?),
+    ];
     let step = Step::start("QEMU for L1");
     let mut tree = Tree::default();
     tree.dynamic_program(&format!("bin/{PROGRAM}"), &installed(PROGRAM)?)?;
@@ -58,19 +64,36 @@ pub(crate) fn images(places: &Places, plain: &Images) -> Result<Images> {
         tree.file(&format!("share/qemu/{name}"), &firmware(name)?, 0o644);
     }
     tree.file("images/bzImage", &places.kernel("bzImage")?, 0o644);
-    let initrd = archive(places, &step, "edu.cpio", &guest)?;
-    tree.file("images/edu.cpio", &initrd, 0o644);
+    for (name, guest) in guests {
+        let initrd = archive(places, &step, name, &guest)?;
+        tree.file(&format!("images/{name}"), &initrd, 0o644);
+    }
     let images = second_archive::append(places, plain, &tree, "initramfs-qemu.cpio")?;
     step.done();
     Ok(images)
 }
 
-/// The initial RAM disk, and only disk, of a guest with an assigned device.
-fn guest(places: &Places) -> Result<Tree> {
+/// The initial RAM disk, and only disk, of a guest with an `edu`.
+fn edu_guest(places: &Places) -> Result<Tree> {
+    let mut tree = guest(places, "edu")?;
+    tree.file("edu.ko", &modules::ours(places, "edu")?, 0o644);
+    Ok(tree)
+}
+
+/// That of a guest with a network interface.
+fn nic_guest(places: &Places) -> Result<Tree> {
+    let mut tree = guest(places, "nic")?;
+    let drivers = NIC_DRIVERS.map(str::to_owned);
+    let modules = modules::with_dependencies(places, &drivers)?;
+    add_modules(&mut tree, "modules", &modules, |_| true)?;
+    Ok(tree)
+}
+
+/// What all guests with an assigned device have, and a script as their init.
+fn guest(places: &Places, script: &str) -> Result<Tree> {
     let mut tree = Tree::default();
     tree.busybox()?;
-    add_init(&mut tree, places, "edu", &["dev", "proc", "sys"]);
-    tree.file("edu.ko", &modules::ours(places, "edu")?, 0o644);
+    add_init(&mut tree, places, script, &["dev", "proc", "sys"]);
     let mut programs = companion::build(places)?.into_iter();
     let answers = programs.find(|program| program.name == ANSWERS);
     let answers = answers.context("irq_tests is not built")?;

@@ -10,6 +10,7 @@ mod load;
 mod ring;
 mod shares;
 mod symbols;
+mod traffic;
 
 use std::time::Duration;
 
