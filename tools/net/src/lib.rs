@@ -34,6 +34,9 @@ const QUEUE_SIZE: u16 = 256;
 
 const HEADER: usize = size_of::<Header>();
 
+/// The guest's address, unless another one is chosen.
+pub const MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x73, 0x68, 0x01];
+
 /// Where [`Header::num_buffers`] is.
 const NUM_BUFFERS: std::ops::Range<usize> = 10..12;
 

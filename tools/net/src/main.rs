@@ -12,7 +12,7 @@ use shunt::session::Session;
 use shunt::virtio_mmio::VirtioMmio;
 use shunt_net::fault::{Fault, Faulty};
 use shunt_net::tap::Tap;
-use shunt_net::Net;
+use shunt_net::{Net, MAC};
 
 /// Serves a tap interface as a virtio-net device to a VMM.
 #[derive(Parser)]
@@ -27,9 +27,9 @@ struct Options {
     /// make one.
     #[arg(long, value_name = "NAME")]
     tap: String,
-    /// The guest's address.
-    #[arg(long, default_value = "52:54:00:73:68:01", value_parser = mac)]
-    mac: [u8; 6],
+    /// The guest's address [default: 52:54:00:73:68:01]
+    #[arg(long, value_parser = mac)]
+    mac: Option<[u8; 6]>,
     /// Give the driver each packet in one buffer (no VIRTIO_NET_F_MRG_RXBUF).
     #[arg(long)]
     unmerged: bool,
@@ -60,7 +60,7 @@ fn main() -> anyhow::Result<()> {
     }
     let socket = options.connect.context("no socket is named")?;
     let tap = Tap::open(&options.tap).with_context(what)?;
-    let mut net = Net::new(tap, options.mac).offering(options.offer.features());
+    let mut net = Net::new(tap, options.mac.unwrap_or(MAC)).offering(options.offer.features());
     if options.unmerged {
         net = net.unmerged();
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! Disks: virtio-blk behind virtio-mmio registers, with the registers dispatched in one of three
-//! ways.
+//! Disks, and other devices behind virtio-mmio registers, with the registers dispatched in one of
+//! three ways.
 //!
 //! | dispatch | a register access goes | module |
 //! |---|---|---|
@@ -155,7 +155,7 @@ impl Disk {
         let dispatch = match spec {
             DiskSpec::Hosted(spec) => {
                 let memory = machine.memory.clone();
-                let hosted = Hosted::new(spec, memory, state.clone(), interrupt)?;
+                let hosted = Hosted::new(spec, memory, state.clone(), interrupt, machine.stop)?;
                 if spec.reads == Reads::Shadow {
                     slot.show(machine.vm, &state)?;
                 }
@@ -192,11 +192,12 @@ impl Disk {
         &self.state
     }
 
-    /// Keeps a device process attached until the machine stops; returns at once when the device
-    /// needs none.
+    /// Keeps a device process attached until the machine stops, or tells a device without one of
+    /// its input.
     pub(crate) fn supervise(&self) {
-        if let Dispatch::Served(served) = &self.dispatch {
-            served.supervise();
+        match &self.dispatch {
+            Dispatch::Hosted(hosted) => hosted.serve_input(),
+            Dispatch::Served(served) => served.supervise(),
         }
     }
 

@@ -13,6 +13,7 @@ const MANUAL: &str = "\
 Disks:
   --disk image=FILE,dispatch=exit[,readonly][,reads=device|shadow]
          [,packed][,in-order][,notification-data]
+  --disk tap=NAME,dispatch=exit[,reads=device|shadow][,packed][,in-order][,notification-data]
   --disk socket=PATH,dispatch=exit-ipc[,notify=register|ioeventfd][,reads=device|shadow]
          [,timeout=MS]
   --disk socket=PATH,dispatch=ioregion[,tier=messages|ring|shadow|rules]
@@ -22,7 +23,7 @@ Disks:
   Each is a virtio-blk device behind a page of virtio-mmio registers: /dev/vda, /dev/vdb, ...
   in this order, 9 at most. dispatch says who handles the guest's register accesses:
 
-  exit      the VMM, which serves the image itself
+  exit      the VMM, which serves the image, or the tap as a network interface, itself
   exit-ipc  a device process, which gets each access from the VMM
   ioregion  a device process, which gets each access from KVM; needs ioregion.ko
 

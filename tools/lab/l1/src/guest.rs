@@ -83,10 +83,10 @@ impl Place {
 
 /// The VMM's command for a guest whose init is to do `task`.
 pub(crate) fn vmm(scenario: &Scenario, place: &Place, task: &str) -> Command {
-    let disk = if scenario.is_remote() {
-        place.socket()
-    } else {
-        place.image()
+    let served = match (scenario.is_remote(), scenario.task) {
+        (true, _) => place.socket(),
+        (false, Task::Packets) => tap::NAME.into(),
+        (false, _) => place.image(),
     };
     let mut command = Command::new("/bin/shunt-vmm");
     let mut cmdline = format!("{CMDLINE} shunt.guest={task}");
@@ -106,7 +106,7 @@ pub(crate) fn vmm(scenario: &Scenario, place: &Place, task: &str) -> Command {
         .arg(scenario.cpus.to_string())
         .args(["--cmdline", &cmdline])
         .arg("--disk")
-        .arg(scenario.disk_option(&disk.to_string_lossy()))
+        .arg(scenario.disk_option(&served.to_string_lossy()))
         .arg("--report")
         .arg(place.report())
         .args(["--mark", COUNTERS_MARK]);

@@ -371,11 +371,12 @@ impl Scenario {
         self.dispatch != Dispatch::Exit
     }
 
-    /// The VMM's `--disk` option. `place` is the image for a device in the VMM,
+    /// The VMM's `--disk` option. `place` is the image or the tap for a device in the VMM,
     /// else the socket at which the device process calls.
     #[must_use]
     pub fn disk_option(&self, place: &str) -> String {
         let (key, dispatch) = match self.dispatch {
+            Dispatch::Exit if self.task == Task::Packets => ("tap", "exit"),
             Dispatch::Exit => ("image", "exit"),
             Dispatch::ExitIpc => ("socket", "exit-ipc"),
             Dispatch::Ioregion => ("socket", "ioregion"),
@@ -419,6 +420,7 @@ mod tests {
             option("fe-exit-split-in-order"),
             "image=/x,dispatch=exit,in-order"
         );
+        assert_eq!(option("net-exit"), "tap=/x,dispatch=exit");
         assert_eq!(option("fe-exit-ipc-packed"), "socket=/x,dispatch=exit-ipc");
     }
 

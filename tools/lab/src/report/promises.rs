@@ -68,7 +68,7 @@ fn check_files(report: &Report, files: u64, broken: &mut Broken) {
 }
 
 /// Everything that was sent came, and came back; and most of it was sent in packets that are left to the
-/// device's side to be cut.
+/// device's side to be cut, where it can be gathered.
 fn check_packets(scenario: &Scenario, report: &Report, broken: &mut Broken) {
     let Some(guest) = &report.packets else {
         broken.0.push("no report of packets".to_owned());
@@ -84,7 +84,10 @@ fn check_packets(scenario: &Scenario, report: &Report, broken: &mut Broken) {
         });
     }
     let [packets, bytes] = guest.sent;
-    broken.unless(bytes > packets * UNCUT, || {
+    // A device in the VMM has sent what is written to a socket before there is more, and L1 has
+    // acknowledged it.
+    let is_gathered = scenario.dispatch != Dispatch::Exit;
+    broken.unless(!is_gathered || bytes > packets * UNCUT, || {
         format!("sent: {bytes} bytes in as many as {packets} packets")
     });
     let mergeable = Features::from_bits(guest.features).has(MRG_RXBUF);

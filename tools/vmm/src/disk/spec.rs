@@ -17,6 +17,7 @@ const NOTIFICATION_DATA: &str = "notification-data";
 const KEYS: Keys = Keys {
     all: &[
         "image",
+        "tap",
         "socket",
         "dispatch",
         READONLY,
@@ -46,14 +47,26 @@ pub(crate) enum DiskSpec {
 /// A disk in the VMM's process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HostedSpec {
-    /// Its image file.
-    pub(crate) image: PathBuf,
-    /// The guest cannot write.
-    pub(crate) read_only: bool,
+    /// What it serves.
+    pub(crate) backend: Backend,
     /// What its driver may choose besides.
     pub(crate) offer: Features,
     /// Where the guest reads registers.
     pub(crate) reads: Reads,
+}
+
+/// What a device in the VMM's process serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// A disk.
+    Image {
+        /// Its file.
+        path: PathBuf,
+        /// The guest cannot write.
+        read_only: bool,
+    },
+    /// A network interface: the tap of this name.
+    Tap(String),
 }
 
 /// A disk in a device process.
@@ -161,8 +174,7 @@ impl FromStr for DiskSpec {
         let dispatch = pairs.take("dispatch");
         let spec = match dispatch.ok_or(BadSpec::Missing("dispatch"))?.as_str() {
             "exit" => Self::Hosted(HostedSpec {
-                image: pairs.need("image", "exit")?.into(),
-                read_only: pairs.take(READONLY).is_some(),
+                backend: backend(&mut pairs)?,
                 offer: offer(&mut pairs),
                 reads: reads(&mut pairs, Reads::Device)?,
             }),
@@ -182,6 +194,16 @@ impl FromStr for DiskSpec {
         pairs.none_left(spec.dispatch())?;
         Ok(spec)
     }
+}
+
+fn backend(pairs: &mut Pairs) -> Result<Backend, BadSpec> {
+    if let Some(tap) = pairs.take("tap") {
+        return Ok(Backend::Tap(tap));
+    }
+    Ok(Backend::Image {
+        path: pairs.need("image", "exit")?.into(),
+        read_only: pairs.take(READONLY).is_some(),
+    })
 }
 
 fn offer(pairs: &mut Pairs) -> Features {
@@ -328,8 +350,10 @@ mod tests {
     fn every_form_is_understood() {
         let hosted = |read_only, offer| {
             DiskSpec::Hosted(HostedSpec {
-                image: "/i".into(),
-                read_only,
+                backend: Backend::Image {
+                    path: "/i".into(),
+                    read_only,
+                },
                 offer,
                 reads: Reads::Device,
             })
@@ -478,6 +502,10 @@ mod tests {
             (
                 "socket=/s,dispatch=ioregion,colour=red",
                 "unknown key 'colour'",
+            ),
+            (
+                "tap=tap0,image=/i,dispatch=exit",
+                "'image' does not go with dispatch=exit",
             ),
             ("image=/a,image=/b,dispatch=exit", "'image' is there twice"),
             ("image=,dispatch=exit", "'image' needs a value"),

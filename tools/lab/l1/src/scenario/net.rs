@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! Guests with a network interface of ours, in the ways to dispatch that have a device process, with the
+//! Guests with a network interface of ours, in every way to dispatch, with the
 //! kernel's own driver and with virtio_fe.ko.
 
 use super::{Dispatch, Driver, Scenario, Task, PLAIN, RULES};
@@ -19,6 +19,11 @@ const FE: Scenario = Scenario {
 const ALL: &[&str] = &["--packed", "--in-order", "--notification-data"];
 
 pub(super) const PACKETS: &[Scenario] = &[
+    Scenario {
+        name: "net-exit",
+        dispatch: Dispatch::Exit,
+        ..NET
+    },
     Scenario {
         name: "net-exit-ipc",
         dispatch: Dispatch::ExitIpc,
@@ -45,6 +50,12 @@ pub(super) const PACKETS: &[Scenario] = &[
         name: "net-rules",
         options: RULES,
         ..NET
+    },
+    Scenario {
+        name: "fe-net-exit-packed-all",
+        dispatch: Dispatch::Exit,
+        device: ALL,
+        ..FE
     },
     Scenario {
         name: "fe-net-exit-ipc-packed",
