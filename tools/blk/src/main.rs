@@ -10,7 +10,8 @@ use clap::{Args, Parser};
 use shunt::offer::Offer;
 use shunt::serve::serve;
 use shunt::session::Session;
-use shunt::virtio_mmio::VirtioMmio;
+use shunt::state::StatePage;
+use shunt::virtio_bus::Slot;
 use shunt::virtio_pci::VirtioPci;
 use shunt_blk::Blk;
 use vfio_user::server::Server;
@@ -50,8 +51,8 @@ impl Options {
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct Place {
-    /// Socket where shunt-vmm listens. The disk is behind virtio-mmio; the process ends when the
-    /// VMM hangs up.
+    /// Socket where shunt-vmm listens. The disk is behind virtio-mmio, or behind virtio-pci if the VMM
+    /// has it there; the process ends when the VMM hangs up.
     #[arg(long, value_name = "SOCKET")]
     connect: Option<PathBuf>,
     /// Socket to listen at for vfio-user clients, one at a time. The disk is behind virtio-pci; the
@@ -72,11 +73,11 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Behind virtio-mmio, for shunt-vmm.
+/// Behind virtio-mmio or virtio-pci, for shunt-vmm.
 fn serve_vmm(socket: &Path, disk: Blk) -> anyhow::Result<()> {
     let session = Session::connect(socket).with_context(|| format!("at {}", socket.display()))?;
-    let mut device = VirtioMmio::of_session(disk, &session).context("the interrupt")?;
-    serve(session, &mut device).context("session ended")
+    let slot = Slot::of_session(&session).context("the descriptors")?;
+    serve(session, &mut *slot.put(disk)).context("session ended")
 }
 
 /// Behind virtio-pci, for one vfio-user client after the other.
@@ -84,7 +85,8 @@ fn serve_clients(socket: &Path, disk: Blk) -> anyhow::Result<()> {
     let server =
         Server::bind(socket).with_context(|| format!("cannot listen at {}", socket.display()))?;
     println!("listening for vfio-user clients at {}", socket.display());
-    let mut device = VirtioPci::new(disk);
+    let state = StatePage::create().context("the counters")?;
+    let mut device = VirtioPci::new(disk, state);
     loop {
         if let Err(e) = server.serve_next(&mut device) {
             log::warn!("session ended: {e}");

@@ -52,8 +52,8 @@ impl FromStr for Fault {
 }
 
 /// A device with a fault.
-pub struct Faulty<D> {
-    device: D,
+pub struct Faulty {
+    device: Box<dyn Device>,
     state: StatePage,
     fault: Fault,
     /// Writes to the register of the fault.
@@ -62,9 +62,9 @@ pub struct Faulty<D> {
     late: Option<(u64, u64)>,
 }
 
-impl<D: Device> Faulty<D> {
+impl Faulty {
     /// This device, whose state page is `state`.
-    pub fn new(device: D, state: StatePage, fault: Fault) -> Self {
+    pub fn new(device: Box<dyn Device>, state: StatePage, fault: Fault) -> Self {
         Self {
             device,
             state,
@@ -85,7 +85,7 @@ impl<D: Device> Faulty<D> {
     }
 }
 
-impl<D: Device> Device for Faulty<D> {
+impl Device for Faulty {
     fn read(&mut self, offset: u64, width: Width) -> u64 {
         self.device.read(offset, width)
     }
@@ -127,6 +127,8 @@ impl<D: Device> Device for Faulty<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+    use std::rc::Rc;
 
     #[test]
     fn a_fault_has_a_name_and_a_number() {
@@ -138,8 +140,9 @@ mod tests {
         }
     }
 
-    /// Remembers its last write.
-    struct Last(Option<u64>);
+    /// Remembers its last write, where the test sees it.
+    #[derive(Clone, Default)]
+    struct Last(Rc<Cell<Option<u64>>>);
 
     impl Device for Last {
         fn read(&mut self, _: u64, _: Width) -> u64 {
@@ -147,29 +150,33 @@ mod tests {
         }
 
         fn write(&mut self, _: u64, _: Width, value: u64) {
-            self.0 = Some(value);
+            self.0.set(Some(value));
         }
+    }
+
+    fn faulty(fault: Fault) -> (Faulty, Last, StatePage) {
+        let (last, state) = (Last::default(), StatePage::create().unwrap());
+        let device = Faulty::new(Box::new(last.clone()), state.clone(), fault);
+        (device, last, state)
     }
 
     #[test]
     fn a_late_acknowledgement_comes_with_the_next_interrupt() {
-        let state = StatePage::create().unwrap();
-        let mut device = Faulty::new(Last(None), state.clone(), Fault::LateAck(1));
+        let (mut device, last, state) = faulty(Fault::LateAck(1));
         device.write(mmio::INTERRUPT_ACK as u64, Width::Long, 1);
         device.work();
-        assert_eq!(device.device.0, None);
+        assert_eq!(last.0.get(), None);
         state.counters().interrupts.fetch_add(1, Ordering::Relaxed);
         device.work();
-        assert_eq!(device.device.0, Some(1));
+        assert_eq!(last.0.get(), Some(1));
     }
 
     #[test]
     fn each_second_notification_is_lost() {
-        let state = StatePage::create().unwrap();
-        let mut device = Faulty::new(Last(None), state, Fault::LostNotification(2));
+        let (mut device, last, _) = faulty(Fault::LostNotification(2));
         for (queue, seen) in [(3, 3), (4, 3), (5, 5)] {
             device.write(mmio::QUEUE_NOTIFY as u64, Width::Long, queue);
-            assert_eq!(device.device.0, Some(seen));
+            assert_eq!(last.0.get(), Some(seen));
         }
     }
 }

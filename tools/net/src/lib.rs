@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! virtio-net (virtio 1.3, section 5.1) on a [`Wire`]: a tap interface, or whatever else carries
-//! packets.
+//! Network interfaces on a [`Wire`], a tap interface or whatever else carries packets: virtio-net
+//! (virtio 1.3, section 5.1), [`e1000`] and [`rtl8139`].
 //!
 //! ```text
 //! driver's transmit queue ──► a packet, its header first ──► wire      whole, at once
@@ -11,7 +11,12 @@
 //! Header and packet go through as they are: a tap has the same header, so checksums and segments
 //! are left to whoever needs them.
 
+pub mod e1000;
 pub mod fault;
+mod frames;
+mod microwire;
+mod pin;
+pub mod rtl8139;
 pub mod tap;
 
 use std::io;

@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
-//! A virtio-net device in its own process, between a guest and a tap interface.
+//! A network device in its own process, between a guest and a tap interface.
 
 use std::path::PathBuf;
 
 use anyhow::{ensure, Context};
 use clap::Parser;
+use shunt::device::Device;
 use shunt::offer::Offer;
 use shunt::serve::serve;
 use shunt::session::Session;
-use shunt::virtio_mmio::VirtioMmio;
+use shunt::virtio_bus::Slot;
+use shunt_net::e1000::E1000;
 use shunt_net::fault::{Fault, Faulty};
+use shunt_net::rtl8139::Rtl8139;
 use shunt_net::tap::Tap;
 use shunt_net::{Net, MAC};
 
-/// Serves a tap interface as a virtio-net device to a VMM.
+/// Serves a tap interface as a network device to a VMM.
 #[derive(Parser)]
 struct Options {
     /// Socket where shunt-vmm listens. The process ends when the VMM hangs up.
@@ -27,6 +30,10 @@ struct Options {
     /// make one.
     #[arg(long, value_name = "NAME")]
     tap: String,
+    /// What the device is. The VMM must have it as the same; virtio is behind virtio-mmio or
+    /// virtio-pci, as the VMM has it.
+    #[arg(long, value_enum, default_value_t = Model::Virtio)]
+    model: Model,
     /// The guest's address [default: 52:54:00:73:68:01]
     #[arg(long, value_parser = mac)]
     mac: Option<[u8; 6]>,
@@ -38,6 +45,13 @@ struct Options {
     fault: Option<Fault>,
     #[command(flatten)]
     offer: Offer,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Model {
+    Virtio,
+    E1000,
+    Rtl8139,
 }
 
 fn mac(text: &str) -> anyhow::Result<[u8; 6]> {
@@ -60,18 +74,23 @@ fn main() -> anyhow::Result<()> {
     }
     let socket = options.connect.context("no socket is named")?;
     let tap = Tap::open(&options.tap).with_context(what)?;
-    let mut net = Net::new(tap, options.mac.unwrap_or(MAC)).offering(options.offer.features());
-    if options.unmerged {
-        net = net.unmerged();
-    }
+    let mac = options.mac.unwrap_or(MAC);
     let session = Session::connect(&socket).with_context(|| format!("at {}", socket.display()))?;
-    let mut device = VirtioMmio::of_session(net, &session).context("the interrupt")?;
-    let ended = match options.fault {
-        Some(fault) => {
-            let state = session.state.clone();
-            serve(session, &mut Faulty::new(device, state, fault))
+    let slot = Slot::of_session(&session).context("the descriptors")?;
+    let mut device: Box<dyn Device> = match options.model {
+        Model::Virtio => {
+            let net = Net::new(tap, mac).offering(options.offer.features());
+            slot.put(if options.unmerged {
+                net.unmerged()
+            } else {
+                net
+            })
         }
-        None => serve(session, &mut device),
+        Model::E1000 => Box::new(E1000::new(tap, mac, slot).with_context(what)?),
+        Model::Rtl8139 => Box::new(Rtl8139::new(tap, mac, slot).with_context(what)?),
     };
-    ended.context("session ended")
+    if let Some(fault) = options.fault {
+        device = Box::new(Faulty::new(device, session.state.clone(), fault));
+    }
+    serve(session, &mut *device).context("session ended")
 }

@@ -23,6 +23,7 @@ use anyhow::Context;
 use clap::Parser;
 use fastrand::Rng;
 use shunt::pci::PciDevice;
+use shunt::state::StatePage;
 use shunt::virtio_device::VirtioDevice;
 use shunt::virtio_pci::VirtioPci;
 use shunt_blk::Blk;
@@ -61,23 +62,24 @@ fn main() -> anyhow::Result<()> {
         true => Features::RING_PACKED,
         false => Features::default(),
     };
+    let state = StatePage::create().context("the counters")?;
     match (&options.image, options.wrong) {
         (Some(image), _) => {
             let disk = Blk::open(image, false)
                 .with_context(|| format!("cannot open the image {}", image.display()))?;
-            serve(&options, rogue(&options, disk.offering(offer)))
+            serve(&options, rogue(&options, disk.offering(offer), state))
         }
         (None, None) => {
             let noise = Noise::new(offer, Rng::with_seed(options.seed));
-            serve(&options, rogue(&options, noise))
+            serve(&options, rogue(&options, noise, state))
         }
-        (None, Some(wrong)) => serve(&options, VirtioPci::new(Culprit::new(wrong, offer))),
+        (None, Some(wrong)) => serve(&options, VirtioPci::new(Culprit::new(wrong, offer), state)),
     }
 }
 
 /// The device, lying now and then.
-fn rogue<D: VirtioDevice>(options: &Options, device: D) -> Rogue<VirtioPci<D>> {
-    Rogue::new(VirtioPci::new(device), Rng::with_seed(options.seed))
+fn rogue<D: VirtioDevice>(options: &Options, device: D, state: StatePage) -> Rogue<VirtioPci<D>> {
+    Rogue::new(VirtioPci::new(device, state), Rng::with_seed(options.seed))
 }
 
 /// For one client after the other.

@@ -7,13 +7,12 @@
 //! to find out.
 
 use std::mem::offset_of;
-use std::sync::Arc;
 
 use fastrand::Rng;
 use ioregion_wire::frame::Width;
-use shunt::counters::Counters;
 use shunt::device::Device;
 use shunt::pci::{FastPath, Interrupts, PciDevice, Range, Transfer, BARS};
+use shunt::state::StatePage;
 use shunt::virtio_pci::layout;
 use virtio_spec::features::Features;
 use virtio_spec::pci::CommonConfig;
@@ -232,7 +231,7 @@ impl<D: PciDevice> PciDevice for Rogue<D> {
         self.device.delivered(vectors);
     }
 
-    fn counters(&self) -> Arc<Counters> {
-        self.device.counters()
+    fn state(&self) -> StatePage {
+        self.device.state()
     }
 }

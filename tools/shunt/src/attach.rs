@@ -6,9 +6,9 @@
 //! names a descriptor by its place among them:
 //!
 //! ```json
-//! {"version":2,
+//! {"version":3,
 //!  "memory":[{"guest_addr":0,"size":134217728,"offset":0,"fd":0}],
-//!  "state":1, "interrupt":2, "events":[3],
+//!  "state":1, "interrupt":2, "vectors":[], "events":[3],
 //!  "channels":[{"origin":"vmm","read":4,"write":4},{"origin":"kvm","read":5,"write":6},
 //!              {"origin":"kvm","ring":7}]}
 //! ```
@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::counters::Origin;
 
 /// Version of the message that this library speaks.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// Most descriptors of one message: the kernel's `SCM_MAX_FD`.
 const MAX_FDS: usize = 253;
@@ -47,6 +47,7 @@ pub(crate) struct Attach {
     pub(crate) memory: Vec<MemoryRegion>,
     pub(crate) state: FdIndex,
     pub(crate) interrupt: FdIndex,
+    pub(crate) vectors: Vec<FdIndex>,
     pub(crate) events: Vec<FdIndex>,
     pub(crate) channels: Vec<Channel>,
 }

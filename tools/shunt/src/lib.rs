@@ -43,7 +43,7 @@
 //! | [`channel`] | both | what carries commands and replies as messages |
 //! | [`ring_channel`] | device | what carries them in shared memory |
 //! | [`memory`], [`state`], [`shadow`], [`counters`] | both | what they share |
-//! | [`virtio_device`], [`chain`] | device | virtio, over [`virtio_mmio`] or [`virtio_pci`] |
+//! | [`virtio_device`], [`chain`] | device | virtio, over [`virtio_mmio`] or [`virtio_pci`], as [`virtio_bus`] has it |
 //! | [`guest_area`] | both | guest memory for `virtio_ring`, the rings of either side |
 //! | [`pci`] | device | what a PCI device is to whoever puts it on a bus |
 //!
@@ -67,6 +67,7 @@ pub mod session;
 pub mod shadow;
 pub mod state;
 mod vectored;
+pub mod virtio_bus;
 pub mod virtio_device;
 pub mod virtio_mmio;
 pub mod virtio_pci;

@@ -11,13 +11,12 @@
 
 pub mod config_space;
 pub mod msix_table;
-
-use std::sync::Arc;
+pub mod signalled;
 
 use vm_memory::GuestMemoryMmap;
 
-use crate::counters::Counters;
 use crate::device::Device;
+use crate::state::StatePage;
 
 /// How many BARs a device can have.
 pub const BARS: usize = 6;
@@ -146,5 +145,5 @@ pub trait PciDevice: Device {
     fn delivered(&mut self, vectors: u32);
 
     /// Where its accesses are counted.
-    fn counters(&self) -> Arc<Counters>;
+    fn state(&self) -> StatePage;
 }

@@ -27,6 +27,8 @@ pub struct Session {
     pub state: StatePage,
     /// Written to interrupt the guest.
     pub interrupt: EventFd,
+    /// Written to signal an MSI-X vector, one for each; or none.
+    pub vectors: Vec<EventFd>,
     /// Signalled instead of a register write, one for each queue, or none.
     pub events: Vec<EventFd>,
     pub(crate) channels: Vec<(Origin, Endpoint)>,
@@ -119,11 +121,8 @@ impl Session {
             memory: map_memory(attach, fds)?,
             state,
             interrupt: fds.eventfd(attach.interrupt)?,
-            events: attach
-                .events
-                .iter()
-                .map(|&i| fds.eventfd(i))
-                .collect::<Result<_, _>>()?,
+            vectors: fds.eventfds(&attach.vectors)?,
+            events: fds.eventfds(&attach.events)?,
             channels,
             rings,
             socket,
@@ -176,6 +175,10 @@ impl Received {
         let raw = self.fd(index)?.into_raw_fd();
         // SAFETY: `raw` is open and nobody else owns it.
         Ok(unsafe { EventFd::from_raw_fd(raw) })
+    }
+
+    fn eventfds(&self, indices: &[FdIndex]) -> Result<Vec<EventFd>, SessionError> {
+        indices.iter().map(|&index| self.eventfd(index)).collect()
     }
 
     fn endpoint(&self, read: FdIndex, write: FdIndex) -> Result<Endpoint, SessionError> {

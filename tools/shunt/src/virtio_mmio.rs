@@ -11,7 +11,6 @@ mod published;
 mod registers;
 mod rules;
 
-use std::io;
 use std::sync::atomic::Ordering;
 
 use virtio_spec::features::Features;
@@ -21,7 +20,6 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::counters::add;
 use crate::ring::{self, Ring, RingError};
-use crate::session::Session;
 use crate::state::{StatePage, MAX_QUEUES};
 use crate::virtio_device::{carry_out, VirtioDevice};
 
@@ -88,17 +86,6 @@ impl<D: VirtioDevice> VirtioMmio<D> {
         transport.publish_identity();
         transport.resume();
         transport
-    }
-
-    /// The same, with the parts of a session.
-    ///
-    /// # Errors
-    ///
-    /// The interrupt's descriptor cannot be duplicated.
-    pub fn of_session(device: D, session: &Session) -> io::Result<Self> {
-        let interrupt = session.interrupt.try_clone()?;
-        let (memory, state) = (session.memory.clone(), session.state.clone());
-        Ok(Self::new(device, memory, state, interrupt))
     }
 
     /// Takes over what another process left in the state page; nothing, if it is fresh.

@@ -7,16 +7,17 @@
 //! for the configuration.
 //!
 //! Unlike [`VirtioMmio`](crate::virtio_mmio::VirtioMmio) it does not outlive its process: its
-//! registers are its own.
+//! registers are its own, and the state page has its counters only.
 
 mod common_config;
 mod config_space;
 pub mod layout;
 mod msix;
 mod remote;
+mod rules;
 
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
-use std::sync::Arc;
 
 use ioregion_wire::frame::Width;
 use virtio_spec::features::Features;
@@ -24,17 +25,19 @@ use virtio_spec::pci::{isr, NO_VECTOR};
 use virtio_spec::status;
 use vm_memory::GuestMemoryMmap;
 
-use crate::counters::{add, Counters};
+use crate::counters::add;
 use crate::device::Device;
 use crate::pci::{bar, FastPath, Interrupts, PciDevice, Range, Transfer, BARS};
 use crate::ring::{self, Ring, RingError, Turn};
-use crate::state::{QueueRegisters, MAX_QUEUES};
+use crate::state::{QueueRegisters, StatePage, MAX_QUEUES};
 use crate::virtio_device::{carry_out, VirtioDevice};
 
 use common_config::Common;
+pub use config_space::header;
 use config_space::ConfigSpace;
 use msix::Msix;
 use remote::Remote;
+pub use rules::rules;
 
 const TRANSPORT_FEATURES: Features = Features::VERSION_1.with(ring::FEATURES);
 
@@ -50,7 +53,7 @@ const BATCH: usize = 8;
 pub struct VirtioPci<D> {
     device: D,
     memory: GuestMemoryMmap,
-    counters: Arc<Counters>,
+    state: StatePage,
     config: ConfigSpace,
     common: Common,
     msix: Msix,
@@ -105,8 +108,9 @@ impl Virtqueue {
 }
 
 impl<D: VirtioDevice> VirtioPci<D> {
-    /// Puts `device` behind registers in their first state. It reaches no memory yet.
-    pub fn new(device: D) -> Self {
+    /// Puts `device` behind registers in their first state, to count in `state`. It reaches no memory
+    /// yet.
+    pub fn new(device: D, state: StatePage) -> Self {
         let sizes = device.queue_sizes().iter().take(MAX_QUEUES);
         let queues: Vec<Virtqueue> = sizes.copied().map(Virtqueue::new).collect();
         let vectors = queues.len() as u16 + 1;
@@ -116,7 +120,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
             msix: Msix::new(vectors),
             device,
             memory: GuestMemoryMmap::default(),
-            counters: Arc::default(),
+            state,
             isr: 0,
             queues,
             remote: Remote::default(),
@@ -157,14 +161,14 @@ impl<D: VirtioDevice> VirtioPci<D> {
     fn raise(&mut self, isr: u8, vector: u16) {
         self.isr |= isr;
         self.msix.raise(vector);
-        add(&self.counters.interrupts, 1);
+        add(&self.state.counters().interrupts, 1);
     }
 
     /// Stops until the driver resets the device.
     fn demand_reset(&mut self, cause: &RingError) {
         let old = self.common.status;
         self.common.status |= status::DEVICE_NEEDS_RESET;
-        add(&self.counters.resets_demanded, 1);
+        add(&self.state.counters().resets_demanded, 1);
         log::warn!(
             "virtio device {} needs a reset: {cause}",
             self.device.device_id()
@@ -210,7 +214,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
             return Ok(Turn::default());
         };
         let device = &mut self.device;
-        let counters = &self.counters;
+        let counters = self.state.counters();
         ring.turn(
             registers,
             batch,
@@ -248,7 +252,7 @@ impl<D: VirtioDevice> VirtioPci<D> {
                 Some(())
             }
             layout::NOTIFY => {
-                add(&self.counters.notify_register, 1);
+                add(&self.state.counters().notify_register, 1);
                 self.kick((within / u64::from(layout::NOTIFY_MULTIPLIER)) as usize)
             }
             layout::MSIX => self.msix.write(within, width, value),
@@ -260,21 +264,31 @@ impl<D: VirtioDevice> VirtioPci<D> {
 impl<D: VirtioDevice> Device for VirtioPci<D> {
     fn read(&mut self, offset: u64, width: Width) -> u64 {
         self.read_register(offset, width).unwrap_or_else(|| {
-            add(&self.counters.bad_accesses, 1);
+            add(&self.state.counters().bad_accesses, 1);
             0
         })
     }
 
     fn write(&mut self, offset: u64, width: Width, value: u64) {
         if self.write_register(offset, width, value).is_none() {
-            add(&self.counters.bad_accesses, 1);
+            add(&self.state.counters().bad_accesses, 1);
         }
     }
 
     fn notified(&mut self, queue: usize) {
-        add(&self.counters.notify_eventfd, 1);
+        add(&self.state.counters().notify_eventfd, 1);
         // There is an event for each queue and no other.
         let _ = self.kick(queue);
+    }
+
+    fn input(&self) -> Option<BorrowedFd<'_>> {
+        self.device.input().map(|(fd, _)| fd)
+    }
+
+    fn input_ready(&mut self) {
+        if let Some((_, queue)) = self.device.input() {
+            let _ = self.kick(queue);
+        }
     }
 
     fn work(&mut self) -> bool {
@@ -374,8 +388,8 @@ impl<D: VirtioDevice> PciDevice for VirtioPci<D> {
         self.msix.pending &= !vectors;
     }
 
-    fn counters(&self) -> Arc<Counters> {
-        self.counters.clone()
+    fn state(&self) -> StatePage {
+        self.state.clone()
     }
 }
 

@@ -10,7 +10,7 @@
 //! let listener = Listener::bind("disk.sock".as_ref())?;
 //! loop {
 //!     let (kvm_end, device_end) = channel::pair(Transport::Seqpacket)?;
-//!     let lent = Resources { memory, state: &state, interrupt: irq, events: &[] };
+//!     let lent = Resources { memory, state: &state, interrupt: irq, vectors: &[], events: &[] };
 //!     let process = listener.accept()?.attach(&lent, Some(ChannelEnd::Frames(device_end)))?;
 //!     // KVM_SET_IOREGION with kvm_end; process.access(..) for what KVM cannot deliver.
 //!     process.wait_hangup()?; // it died: take the region away, attach the next process
@@ -111,6 +111,8 @@ pub struct Resources<'a> {
     pub state: &'a StatePage,
     /// What the device writes to interrupt the guest: an irqfd.
     pub interrupt: &'a EventFd,
+    /// What a PCI device writes to signal its MSI-X vectors: an irqfd each, or none.
+    pub vectors: &'a [EventFd],
     /// What the guest signals instead of a `QueueNotify` write, one per queue (an ioeventfd
     /// each), or none.
     pub events: &'a [EventFd],
@@ -148,11 +150,8 @@ impl Connection {
             memory: message.memory(lent.memory)?,
             state: message.add(lent.state.file().as_fd()),
             interrupt: message.add(eventfd(lent.interrupt)),
-            events: lent
-                .events
-                .iter()
-                .map(|e| message.add(eventfd(e)))
-                .collect(),
+            vectors: message.eventfds(lent.vectors),
+            events: message.eventfds(lent.events),
             channels: std::iter::once((Origin::Vmm, &vmm_channel))
                 .chain(kvm_channel.as_ref().map(|end| (Origin::Kvm, end)))
                 .map(|(origin, end)| message.channel(origin, end))
@@ -178,6 +177,13 @@ impl<'a> Message<'a> {
     fn add(&mut self, fd: BorrowedFd<'a>) -> attach::FdIndex {
         self.fds.push(fd);
         self.fds.len() - 1
+    }
+
+    fn eventfds(&mut self, events: &'a [EventFd]) -> Vec<attach::FdIndex> {
+        events
+            .iter()
+            .map(|event| self.add(eventfd(event)))
+            .collect()
     }
 
     fn channel(&mut self, origin: Origin, end: &'a ChannelEnd) -> Channel {

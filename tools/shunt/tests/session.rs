@@ -77,6 +77,7 @@ impl Vmm {
             memory: &self.memory,
             state: &self.state,
             interrupt: &self.interrupt,
+            vectors: &[],
             events: &[],
         };
         self.listener.accept()?.attach(&lent, kvm_channel)

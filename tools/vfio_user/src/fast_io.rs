@@ -123,8 +123,8 @@ impl FastIo {
 }
 
 fn serve_one<D: PciDevice>(channel: &mut ServedChannel, device: &mut D) -> Result<(), ServeError> {
-    let counters = device.counters();
-    channel.receive(|command| perform(device, command, Origin::Kvm, &counters))?;
+    let state = device.state();
+    channel.receive(|command| perform(device, command, Origin::Kvm, state.counters()))?;
     channel.send()
 }
 

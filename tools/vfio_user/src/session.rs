@@ -4,12 +4,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
 
 use rustix::io::Errno;
-use shunt::counters::{Counters, Origin};
+use shunt::counters::Origin;
 use shunt::device::perform;
 use shunt::pci::{bar, PciDevice, BARS, CONFIG_SIZE};
+use shunt::state::StatePage;
 use shunt::{Command, Operation, Width};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use zerocopy::FromBytes;
@@ -72,7 +72,7 @@ impl Source {
 
 pub(crate) struct Session<'d, D> {
     device: &'d mut D,
-    counters: Arc<Counters>,
+    state: StatePage,
     connection: Connection,
     epoll: Epoll,
     /// `None` before the first command.
@@ -89,7 +89,7 @@ pub(crate) struct Session<'d, D> {
 impl<'d, D: PciDevice> Session<'d, D> {
     pub(crate) fn new(device: &'d mut D, connection: Connection) -> io::Result<Self> {
         let session = Self {
-            counters: device.counters(),
+            state: device.state(),
             irqs: Irqs::new(device.has_pin(), device.msix_vectors()),
             device,
             connection,
@@ -399,7 +399,7 @@ impl<'d, D: PciDevice> Session<'d, D> {
             user_data: 0,
             offset,
         };
-        perform(self.device, &command, Origin::Vmm, &self.counters).data
+        perform(self.device, &command, Origin::Vmm, self.state.counters()).data
     }
 
     fn region_io_fds(&mut self, index: u32, argsz: u32) -> Result<Answer, Errno> {

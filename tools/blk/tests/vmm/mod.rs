@@ -63,6 +63,7 @@ impl Vmm {
                 memory: &self.memory,
                 state: &self.state,
                 interrupt: &self.interrupt,
+                vectors: &[],
                 events: &self.events,
             };
             let (kvm_end, device_end) = self.wiring.kvm.map(|t| pair(t).unwrap()).unzip();

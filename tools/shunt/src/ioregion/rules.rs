@@ -120,7 +120,7 @@ impl Rule<'_> {
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: `registers` is not as long as the region.
+/// - `InvalidInput`: a rule needs `registers`, which are not as long as the region.
 /// - `EINVAL`: more than `KVM_IOREGION_MAX_RULES` rules; one outside the region, not aligned, or
 ///   with a part that its action does not have; two that match the same access; a doorbell's
 ///   descriptor that is no eventfd.
@@ -135,7 +135,8 @@ pub fn set_rules(
     registers: &Shadow,
     rules: &[Rule<'_>],
 ) -> io::Result<()> {
-    if region.size != registers.size() as u64 {
+    let needed = rules.iter().any(Rule::needs_registers);
+    if needed && region.size != registers.size() as u64 {
         let message = format!(
             "{:#x} bytes of registers for a region of {:#x}",
             registers.size(),
@@ -143,7 +144,6 @@ pub fn set_rules(
         );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
-    let needed = rules.iter().any(Rule::needs_registers);
     let rules: Vec<_> = rules.iter().map(|rule| rule.to_kvm()).collect();
     let registers = if needed {
         registers.as_ptr()

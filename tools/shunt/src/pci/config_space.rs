@@ -106,6 +106,11 @@ impl ConfigSpace {
         self.bars[index] = Some(bar);
     }
 
+    /// A BAR, if there is one.
+    pub fn bar(&self, index: usize) -> Option<MemoryBar> {
+        self.bars[index]
+    }
+
     /// The address and the size of a BAR, if there is one and the device answers there.
     pub fn decoded(&self, index: usize) -> Option<(u64, u64)> {
         let bar = self.bars[index]?;

@@ -14,6 +14,7 @@ use crate::pci::config_space::{
     INTERRUPT_PIN, STATUS, STATUS_CAPABILITIES,
 };
 use crate::pci::BARS;
+use crate::state::MAX_QUEUES;
 
 use super::layout::{
     capabilities, BAR_SIZES, FIRST_CAPABILITY, MSIX_CAPABILITY, WINDOW_CAPABILITY,
@@ -135,6 +136,17 @@ impl ConfigSpace {
         self.read(at, &mut byte);
         byte[0]
     }
+}
+
+/// What a guest is to find of any virtio device with this identifier, when somebody else than the
+/// device answers it: room for [`MAX_QUEUES`] queues, a vector for each and one for the
+/// configuration, and no interrupt pin. Its capability to access BARs through configuration space
+/// is there, but does nothing.
+pub fn header(device_id: u32) -> config_space::ConfigSpace {
+    let queues = MAX_QUEUES as u16;
+    let mut header = ConfigSpace::new(device_id, queues.into(), queues + 1).0;
+    header.fill(INTERRUPT_PIN, &[0]);
+    header
 }
 
 #[cfg(test)]

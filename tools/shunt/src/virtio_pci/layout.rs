@@ -21,10 +21,13 @@ use zerocopy::IntoBytes;
 
 use crate::pci::{bar, BARS};
 
-pub(super) const REGISTER_BAR: usize = 0;
-pub(super) const MSIX_BAR: usize = 1;
+/// The BAR with registers.
+pub const REGISTER_BAR: usize = 0;
+/// The BAR with the MSI-X table.
+pub const MSIX_BAR: usize = 1;
 
-pub(super) const BAR_SIZES: [u32; BARS] = [0x4000, 0x1000, 0, 0, 0, 0];
+/// Bytes of each BAR.
+pub const BAR_SIZES: [u32; BARS] = [0x4000, 0x1000, 0, 0, 0, 0];
 
 /// Bytes of each kind of registers of BAR 0.
 pub const PAGE: u64 = 0x1000;
@@ -33,11 +36,12 @@ pub const COMMON: u64 = bar(REGISTER_BAR);
 pub(super) const ISR: u64 = COMMON + PAGE;
 /// Where its own configuration begins.
 pub const DEVICE: u64 = ISR + PAGE;
-pub(super) const NOTIFY: u64 = DEVICE + PAGE;
+/// Where notifications begin in the device's registers.
+pub const NOTIFY: u64 = DEVICE + PAGE;
 pub(super) const MSIX: u64 = bar(MSIX_BAR);
 
 /// Bytes between the places of two queues' notifications.
-pub(super) const NOTIFY_MULTIPLIER: u32 = 4;
+pub const NOTIFY_MULTIPLIER: u32 = 4;
 
 /// The common configuration up to its last field of the features offered.
 pub(super) const COMMON_SIZE: u32 = offset_of!(CommonConfig, queue_notif_config_data) as u32;

@@ -3,6 +3,7 @@
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::chain::{BadChain, Chain};
+use crate::counters::Counters;
 use crate::pci::bar;
 use crate::virtio_device::OPTIONAL_FEATURES;
 
@@ -74,7 +75,7 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY_SIZE)]).unwrap();
-        let mut device = VirtioPci::new(Dot { has_changed: false });
+        let mut device = VirtioPci::new(Dot { has_changed: false }, StatePage::create().unwrap());
         device.set_memory(memory.clone(), vec![]);
         device.write_config(COMMAND, &6u16.to_le_bytes());
         Self { device, memory }
@@ -164,7 +165,7 @@ fn a_request_is_done_and_its_vector_pends() {
     assert_eq!(rig.device.read(pending_bits, Width::Quad), 1 << 1);
     rig.device.delivered(1 << 1);
     assert_eq!(rig.device.read(pending_bits, Width::Long), 0);
-    let counters = rig.device.counters().values();
+    let counters = rig.device.state().counters().values();
     assert_eq!((counters.requests, counters.bad_accesses), (1, 0));
 }
 
@@ -301,7 +302,7 @@ fn registers_take_accesses_of_their_own_width_only() {
         assert_eq!(rig.device.read(offset, width), 0, "{offset:#x}");
         rig.device.write(offset, width, 1);
     }
-    let bad = rig.device.counters().values().bad_accesses;
+    let bad = rig.device.state().counters().values().bad_accesses;
     assert_eq!(bad, 2 * places.len() as u64);
 }
 

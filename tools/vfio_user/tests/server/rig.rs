@@ -14,6 +14,8 @@ use rustix::io::Errno;
 use shunt::chain::{BadChain, Chain};
 use shunt::counters::{CounterValues, Counters};
 use shunt::pci::PciDevice;
+use shunt::state::StatePage;
+use shunt::state::StatePage;
 use shunt::virtio_device::VirtioDevice;
 use shunt::virtio_pci::VirtioPci;
 use vfio_user::client::{CallError, Client};
@@ -63,11 +65,11 @@ impl Rig {
         let path = directory.path().join("socket");
         let server = Server::bind(&path).unwrap();
         let thread = std::thread::spawn(move || {
-            let mut device = VirtioPci::new(Dot);
+            let mut device = VirtioPci::new(Dot, StatePage::create().unwrap());
             let mut one = || {
-                let counters = device.counters();
+                let state = device.state();
                 server.serve_next(&mut device)?;
-                Ok(counters.values())
+                Ok(state.counters().values())
             };
             (0..sessions).map(|_| one()).collect()
         });

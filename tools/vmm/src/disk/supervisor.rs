@@ -84,6 +84,7 @@ impl Served {
             memory: &self.memory,
             state: &self.state,
             interrupt: &self.interrupt,
+            vectors: &[],
             events: &self.events,
         };
         let process = match connection.attach(&lent, device_end) {

@@ -76,6 +76,7 @@ impl Served {
             memory: GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 4096)]).unwrap(),
             state: state.clone(),
             interrupt: EventFd::new(0).unwrap(),
+            vectors: Vec::new(),
             events: events
                 .iter()
                 .map(|event| event.try_clone().unwrap())
