@@ -224,7 +224,10 @@ mod tests {
         let mut chart = chart(vec![5.0, 10.0]);
         chart.panels[0].form = Form::Bars;
         let svg = chart.svg();
-        assert!(svg.contains("y=\"250.0\" width=\"160.0\" height=\"140.0\""), "{svg}");
+        assert!(
+            svg.contains("y=\"250.0\" width=\"160.0\" height=\"140.0\""),
+            "{svg}"
+        );
     }
 
     #[test]

@@ -22,6 +22,8 @@ const PACKAGES: &[&str] = &[
     "shunt-rogue",
     "shunt-net",
     "shunt-traffic",
+    "shunt-rng",
+    "shunt-console",
     "selftests",
     "hostile",
     "fe_tests",

@@ -25,6 +25,12 @@ const DOCUMENTS: &[&str] = &["filesystems", "virt"];
 const UUID: &str = "5d0c7e4a-6f0e-4f0b-9d4e-73687500006c";
 const DISK_SIZE: &str = "40M";
 
+/// Scripts of guests without a disk, and the drivers that each has.
+const DISKLESS: &[(&str, &[&str])] = &[
+    ("net", &["virtio_net", "virtio_fe", "e1000", "8139too"]),
+    ("bytes", &["virtio_rng", "virtio_console"]),
+];
+
 /// Programs that L1 judges disk images with.
 const FILE_SYSTEM_TOOLS: &[&str] = &["e2fsck", "debugfs"];
 
@@ -73,7 +79,10 @@ pub(crate) fn build(places: &Places) -> Result<Images> {
     tree.file("images/root.ext4", &disk.image, 0o644);
     tree.file("images/files.sha256", &disk.manifest, 0o644);
     tree.file("images/virtio_fe.cpio", &initrd(places, &step)?, 0o644);
-    tree.file("images/net.cpio", &net(places, &programs, &step)?, 0o644);
+    for (script, drivers) in DISKLESS {
+        let archive = diskless(places, &programs, &step, script, drivers)?;
+        tree.file(&format!("images/{script}.cpio"), &archive, 0o644);
+    }
 
     let initramfs = archive(places, &step, "initramfs.cpio", &tree)?;
     step.done();
@@ -114,18 +123,24 @@ fn initrd(places: &Places, step: &Step) -> Result<PathBuf> {
     archive(places, step, "virtio_fe.cpio", &tree)
 }
 
-/// The initial RAM disk, and only disk, of a guest with a network interface.
-fn net(places: &Places, programs: &[Program], step: &Step) -> Result<PathBuf> {
+/// The initial RAM disk, and only disk, of a guest with a device of another kind.
+fn diskless(
+    places: &Places,
+    programs: &[Program],
+    step: &Step,
+    script: &str,
+    drivers: &[&str],
+) -> Result<PathBuf> {
     let mut tree = Tree::default();
     tree.busybox()?;
     let reflector = programs.iter().find(|program| program.name == REFLECTOR);
     let reflector = reflector.with_context(|| format!("there is no {REFLECTOR}"))?;
     tree.file(&format!("bin/{REFLECTOR}"), &reflector.path, 0o755);
-    add_init(&mut tree, places, "net", &["dev", "proc", "sys", "tmp"]);
-    let drivers = ["virtio_net", "virtio_fe"].map(str::to_owned);
+    add_init(&mut tree, places, script, &["dev", "proc", "sys", "tmp"]);
+    let drivers: Vec<_> = drivers.iter().map(|&driver| driver.to_owned()).collect();
     let modules = modules::with_dependencies(places, &drivers)?;
     add_modules(&mut tree, "modules", &modules, |_| true)?;
-    archive(places, step, "net.cpio", &tree)
+    archive(places, step, &format!("{script}.cpio"), &tree)
 }
 
 /// A script of L2's as its init, what all of them share, and the directories that it needs.

@@ -117,7 +117,8 @@ impl Device for Faulty {
         if let Some((bits, raised)) = self.late {
             if self.raised() != raised {
                 self.late = None;
-                self.device.write(mmio::INTERRUPT_ACK as u64, Width::Long, bits);
+                self.device
+                    .write(mmio::INTERRUPT_ACK as u64, Width::Long, bits);
             }
         }
         more

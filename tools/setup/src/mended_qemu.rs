@@ -116,7 +116,12 @@ fn python_modules(cache: &Cache, work: &Path) -> Result<PathBuf> {
         let found = find_standalone(cache, package, |_| true)?;
         let (view, offer) = found.with_context(|| format!("the mirror has no {package}"))?;
         let file = view.download(package, &offer, &work.join("download"))?;
-        output(Command::new("dpkg-deb").arg("--extract").arg(file).arg(&root))?;
+        output(
+            Command::new("dpkg-deb")
+                .arg("--extract")
+                .arg(file)
+                .arg(&root),
+        )?;
     }
     Ok(root.join(MODULES_AT))
 }

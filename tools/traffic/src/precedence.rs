@@ -14,8 +14,9 @@ pub fn give(process: u32, priority: i32) -> io::Result<()> {
         sched_priority: priority,
     };
     // SAFETY: It reads the parameters.
-    let result =
-        unsafe { libc::sched_setscheduler(process as i32, libc::SCHED_FIFO, &raw const parameters) };
+    let result = unsafe {
+        libc::sched_setscheduler(process as i32, libc::SCHED_FIFO, &raw const parameters)
+    };
     match result {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

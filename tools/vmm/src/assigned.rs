@@ -15,9 +15,9 @@
 pub(crate) mod arming;
 mod bars;
 mod function;
-mod signals;
+pub(crate) mod signals;
 pub(crate) mod spec;
-mod vector;
+pub(crate) mod vector;
 
 use std::{path::Path, sync::Arc};
 
@@ -47,25 +47,26 @@ pub(crate) fn take(
     specs: &[DeviceSpec],
     vm: &Arc<VmFd>,
     memory: &GuestMemoryMmap,
+    routes: &Arc<Routes>,
+    window: &mut Window,
 ) -> Result<Vec<Box<dyn Function>>> {
     if specs.is_empty() {
         return Ok(Vec::new());
     }
     let container = VfioContainer::new(None).context("VFIO has no container for us")?;
     let container = Arc::new(container);
-    let routes = Arc::new(Routes::new(Arc::clone(vm)));
-    let (mut window, mut slots) = (Window::default(), Slots::default());
+    let mut slots = Slots::default();
     let armings = Arming::for_devices(specs, vm);
     let mut devices = Vec::new();
     for (spec, arming) in specs.iter().zip(armings) {
         let device = open(spec, &container)?;
         let wiring = Wiring {
             vm: Arc::clone(vm),
-            routes: Arc::clone(&routes),
+            routes: Arc::clone(routes),
             arming,
         };
         let name = spec.name.clone();
-        let function = Assigned::new(name, device, wiring, &mut window, &mut slots)
+        let function = Assigned::new(name, device, wiring, window, &mut slots)
             .with_context(|| format!("device {}", spec.name))?;
         devices.push(Box::new(function) as Box<dyn Function>);
     }

@@ -9,6 +9,8 @@
 //! | `exit-ipc` | KVM → VMM → device process | [`served`] |
 //! | `ioregion` | KVM → device process; to the VMM only when that fails | [`served`], [`regions`] |
 //!
+//! With `pci=MODEL`, the same device is a PCI function, with MSI-X and the registers of virtio-pci.
+//!
 //! With `reads=shadow`, in any of them, the guest reads registers in a page that the device
 //! publishes, without an exit; with `rules=on`, KVM completes the writes that every request needs.
 //!
@@ -59,34 +61,98 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use kvm_ioctls::VmFd;
-use shunt::state::StatePage;
+use shunt::{state::StatePage, virtio_bus};
 use vm_memory::GuestMemoryMmap;
-use vmm_sys_util::eventfd::EventFd;
+use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
 use crate::{
     bus::BusDevice,
     layout::{REGISTER_SLOT, VIRTIO_MMIO, VIRTIO_MMIO_IRQS, VIRTIO_MMIO_SIZE},
     memory,
+    pci::model::Model,
     report::DiskReport,
     stop::Stop,
 };
 use hosted::Hosted;
+use regions::Registers;
 use served::Served;
 use spec::{DiskSpec, Reads};
 
 /// Where a disk is in the machine.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Slot {
-    /// Guest physical address of its registers, [`VIRTIO_MMIO_SIZE`] bytes.
-    pub(crate) address: u64,
-    /// Its interrupt line.
+    /// Its registers.
+    pub(crate) registers: Registers,
+    /// Its interrupt line; 0 if it has none.
     pub(crate) irq: u32,
     /// KVM's memory slot for its registers.
-    pub(crate) memory_slot: u32,
+    memory_slot: u32,
+}
+
+/// How a disk interrupts the guest.
+#[derive(Debug)]
+pub(crate) struct Interrupts {
+    /// Its line, which nobody hears when it has vectors.
+    pub(crate) line: EventFd,
+    /// Its MSI-X vectors.
+    pub(crate) vectors: Vec<EventFd>,
+    /// What tells the device that its line, a PCI pin, is low again.
+    pub(crate) resample: Option<EventFd>,
+}
+
+impl Interrupts {
+    /// By a line alone.
+    pub(crate) fn of_line(line: EventFd) -> Self {
+        Self {
+            line,
+            vectors: Vec::new(),
+            resample: None,
+        }
+    }
+
+    /// What the device has to be told of its interrupts, if anything.
+    fn resample_event(&self) -> Result<Vec<EventFd>> {
+        let events = self.resample.iter().map(EventFd::try_clone);
+        Ok(events.collect::<Result<_, _>>()?)
+    }
+
+    /// By MSI-X alone.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left.
+    pub(crate) fn of_vectors(vectors: Vec<EventFd>) -> Result<Self> {
+        let line = event()?;
+        Ok(Self {
+            line,
+            vectors,
+            resample: None,
+        })
+    }
+
+    /// By a PCI pin, which is this line of the irqchip's.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left, or KVM refuses it.
+    pub(crate) fn of_pin(vm: &VmFd, line: u32) -> Result<Self> {
+        let (event, resample) = (event()?, event()?);
+        vm.register_irqfd_with_resample(&event, &resample, line)
+            .with_context(|| format!("KVM refuses an irqfd for pin {line}"))?;
+        Ok(Self {
+            line: event,
+            vectors: Vec::new(),
+            resample: Some(resample),
+        })
+    }
+}
+
+fn event() -> Result<EventFd> {
+    EventFd::new(EFD_NONBLOCK).context("cannot create an interrupt eventfd")
 }
 
 impl Slot {
-    /// The place of disk number `index`.
+    /// The place of disk number `index` of those behind virtio-mmio.
     ///
     /// # Errors
     ///
@@ -95,10 +161,19 @@ impl Slot {
         let lines = VIRTIO_MMIO_IRQS.len();
         let irq = VIRTIO_MMIO_IRQS.get(index);
         Ok(Self {
-            address: VIRTIO_MMIO + VIRTIO_MMIO_SIZE * index as u64,
+            registers: Registers::mmio(VIRTIO_MMIO + VIRTIO_MMIO_SIZE * index as u64),
             irq: *irq.with_context(|| format!("there can be at most {lines} disks"))?,
             memory_slot: REGISTER_SLOT + index as u32,
         })
+    }
+
+    /// The place of a PCI device whose BAR is there.
+    pub(crate) fn pci(address: u64, model: Model, irq: u32) -> Self {
+        Self {
+            registers: Registers::pci(address, model),
+            irq,
+            memory_slot: 0,
+        }
     }
 }
 
@@ -109,7 +184,7 @@ impl Slot {
     ///
     /// When KVM refuses it.
     fn show(&self, vm: &VmFd, state: &StatePage) -> Result<()> {
-        memory::show_registers(vm, self.memory_slot, self.address, state.shadow())
+        memory::show_registers(vm, self.memory_slot, self.registers.address, state.shadow())
     }
 }
 
@@ -139,7 +214,7 @@ enum Dispatch {
 }
 
 impl Disk {
-    /// Makes the disk that `spec` describes; `interrupt` raises its line. A served disk has its
+    /// Makes the disk that `spec` describes; `interrupts` are what it raises. A served disk has its
     /// socket from now on.
     ///
     /// # Errors
@@ -148,21 +223,27 @@ impl Disk {
     pub(crate) fn new(
         spec: &DiskSpec,
         slot: Slot,
-        interrupt: EventFd,
+        interrupts: Interrupts,
         machine: &Machine<'_>,
     ) -> Result<Self> {
         let state = StatePage::create()?;
         let dispatch = match spec {
             DiskSpec::Hosted(spec) => {
-                let memory = machine.memory.clone();
-                let hosted = Hosted::new(spec, memory, state.clone(), interrupt, machine.stop)?;
+                let place = virtio_bus::Slot {
+                    memory: machine.memory.clone(),
+                    state: state.clone(),
+                    interrupt: interrupts.line,
+                    vectors: interrupts.vectors,
+                };
+                let events = interrupts.resample.into_iter().collect();
+                let hosted = Hosted::new(spec, place, events, machine.stop)?;
                 if spec.reads == Reads::Shadow {
                     slot.show(machine.vm, &state)?;
                 }
                 Dispatch::Hosted(Arc::new(hosted))
             }
             DiskSpec::Served(spec) => {
-                let served = Served::new(spec, slot, state.clone(), interrupt, machine)?;
+                let served = Served::new(spec, &slot, state.clone(), interrupts, machine)?;
                 Dispatch::Served(Box::new(served))
             }
         };
@@ -176,7 +257,12 @@ impl Disk {
 
     /// Guest physical address of its registers.
     pub(crate) fn address(&self) -> u64 {
-        self.slot.address
+        self.slot.registers.address
+    }
+
+    /// Whether it is a PCI function.
+    pub(crate) fn is_on_pci(&self) -> bool {
+        self.slot.registers.model.is_some()
     }
 
     /// What answers the accesses that leave KVM for the VMM.
@@ -216,7 +302,7 @@ impl Disk {
     /// What was counted.
     pub(crate) fn report(&self) -> DiskReport {
         DiskReport {
-            address: format!("{:#x}", self.slot.address),
+            address: format!("{:#x}", self.slot.registers.address),
             irq: self.slot.irq,
             dispatch: self.dispatch_name,
             processes: match &self.dispatch {

@@ -70,5 +70,7 @@ pub(crate) const REGISTER_SLOT: u32 = 16;
 pub(crate) const BAR_SLOT: u32 = 32;
 /// Interrupt lines for virtio-mmio devices: those below 16 that no PC device has.
 pub(crate) const VIRTIO_MMIO_IRQS: [u32; 9] = [5, 6, 7, 9, 10, 11, 12, 14, 15];
+/// Interrupt lines for pins of PCI devices: those that ISA does not have.
+pub(crate) const PCI_LINES: std::ops::Range<u8> = 16..IOAPIC_LINES;
 /// Interrupt lines of the IOAPIC.
 pub(crate) const IOAPIC_LINES: u8 = 24;

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, thread};
 
-use anyhow::{anyhow, Context, Result};
+use anyhow::{anyhow, ensure, Context, Result};
 use kvm_bindings::{kvm_pit_config, KVM_PIT_SPEAKER_DUMMY};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use linux_loader::{cmdline::Cmdline, loader::load_cmdline};
@@ -13,19 +13,24 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
 use crate::{
-    assigned::{self, arming},
-    boot::{image, mp_table::mp_table, params, segments},
+    assigned::{self, arming, vector::Wiring},
+    boot::{
+        image,
+        mp_table::{mp_table, Pin},
+        params, segments,
+    },
     bus::Bus,
     console::Console,
     cpuid,
-    disk::{self, Disk, Slot},
+    disk::{self, spec::DiskSpec, Disk, Interrupts, Slot},
     layout,
     legacy::{KeyboardController, SerialPort},
     marks::Marks,
     memory,
     options::Options,
-    pci::host_bridge::HostBridge,
+    pci::{host_bridge::HostBridge, served_function::Header, window::Window, Function},
     report::{ExitCounters, Report},
+    routes::Routes,
     stop::{Outcome, Stop},
     vcpu::{self, install_kick_handler, Shared, VcpuThread},
 };
@@ -98,7 +103,15 @@ impl Machine {
         let vcpus = create_vcpus(&kvm, &vm, options)?;
         vcpu::start_at(&vcpus[0], entry)?;
 
-        let disks = create_disks(options, &vm, &memory, &stop)?;
+        let machine = disk::Machine {
+            vm: &vm,
+            memory: &memory,
+            vcpus: options.cpus.into(),
+            stop: &stop,
+        };
+        let routes = Arc::new(Routes::new(Arc::clone(&vm)));
+        let mut window = Window::default();
+        let (disks, mut functions) = create_disks(options, &machine, &routes, &mut window)?;
         let exits: Vec<Arc<ExitCounters>> = vcpus.iter().map(|_| Arc::default()).collect();
         let states = disks.iter().map(|disk| disk.state().clone()).collect();
         let marks = Arc::new(Marks::new(options.mark.clone(), exits.clone(), states));
@@ -106,12 +119,13 @@ impl Machine {
         let serial = Arc::new(SerialPort::new(line, Arc::clone(&marks))?);
         let mut pio = ports(Arc::clone(&serial), Arc::clone(&stop))?;
         let mut mmio = Bus::default();
-        for disk in &disks {
+        for disk in disks.iter().filter(|disk| !disk.is_on_pci()) {
             mmio.insert(disk.address(), layout::VIRTIO_MMIO_SIZE, disk.bus_device())?;
         }
-        let devices = assigned::take(&options.devices, &vm, &memory)?;
-        if !devices.is_empty() {
-            HostBridge::new(devices)?.connect(&mut pio, &mut mmio)?;
+        let devices = assigned::take(&options.devices, &vm, &memory, &routes, &mut window)?;
+        functions.extend(devices);
+        if !functions.is_empty() {
+            HostBridge::new(functions)?.connect(&mut pio, &mut mmio)?;
         }
         let shared = Shared {
             pio: Arc::new(pio),
@@ -169,25 +183,62 @@ fn create_vcpus(kvm: &Kvm, vm: &VmFd, options: &Options) -> Result<Vec<VcpuFd>> 
         .collect()
 }
 
+/// The disks, and those of them that are PCI functions.
 fn create_disks(
     options: &Options,
-    vm: &Arc<VmFd>,
-    memory: &GuestMemoryMmap,
-    stop: &Arc<Stop>,
-) -> Result<Vec<Disk>> {
-    let machine = disk::Machine {
-        vm,
-        memory,
-        vcpus: options.cpus.into(),
-        stop,
-    };
-    let create = |(index, spec)| {
-        let slot = Slot::new(index)?;
-        Disk::new(spec, slot, interrupt_line(vm, slot.irq)?, &machine)
-            .with_context(|| format!("disk {index}"))
-    };
-    let specs = &options.disks;
-    specs.iter().enumerate().map(create).collect()
+    machine: &disk::Machine<'_>,
+    routes: &Arc<Routes>,
+    window: &mut Window,
+) -> Result<(Vec<Disk>, Vec<Box<dyn Function>>)> {
+    let wiring = Arc::new(Wiring {
+        vm: Arc::clone(machine.vm),
+        routes: Arc::clone(routes),
+        arming: None,
+    });
+    let pins = pins(options)?;
+    let (mut disks, mut functions): (Vec<Disk>, Vec<Box<dyn Function>>) = Default::default();
+    for (index, spec) in options.disks.iter().enumerate() {
+        let what = || format!("disk {index}");
+        let Some(model) = spec.model() else {
+            let slot = Slot::new(disks.len() - functions.len())?;
+            let line = Interrupts::of_line(interrupt_line(machine.vm, slot.irq)?);
+            disks.push(Disk::new(spec, slot, line, machine).with_context(what)?);
+            continue;
+        };
+        let header = Header::new(model, window, &wiring)?;
+        let device = functions.len() + 1;
+        let pin = pins.iter().find(|pin| usize::from(pin.device) == device);
+        let interrupts = match pin {
+            Some(pin) => Interrupts::of_pin(machine.vm, pin.line.into())?,
+            None => Interrupts::of_vectors(header.events()?)?,
+        };
+        let line = pin.map_or(0, |pin| pin.line.into());
+        let slot = Slot::pci(header.address(), model, line);
+        let disk = Disk::new(spec, slot, interrupts, machine).with_context(what)?;
+        let stop = Arc::clone(machine.stop);
+        functions.push(Box::new(header.served_by(disk.bus_device(), stop)));
+        disks.push(disk);
+    }
+    Ok((disks, functions))
+}
+
+/// The interrupt pins of the PCI devices, which are numbered from 1 on.
+fn pins(options: &Options) -> Result<Vec<Pin>> {
+    let models = options.disks.iter().filter_map(DiskSpec::model);
+    let pinned = (1..).zip(models).filter(|(_, model)| model.has_pin());
+    let lines = layout::PCI_LINES;
+    let pins: Vec<Pin> = lines
+        .zip(pinned)
+        .map(|(line, (device, _))| Pin { device, line })
+        .collect();
+    let models = options.disks.iter().filter_map(DiskSpec::model);
+    let wanted = models.filter(|model| model.has_pin()).count();
+    ensure!(
+        pins.len() == wanted,
+        "there can be at most {} interrupt pins",
+        pins.len()
+    );
+    Ok(pins)
 }
 
 /// Starts the vCPUs; when one does not, the machine stops.
@@ -256,10 +307,12 @@ fn load(options: &Options, memory: &GuestMemoryMmap, ranges: &[(u64, u64)]) -> R
         .transpose()?;
     params::write(memory, &params::zero_page(&kernel, ranges, initrd))?;
     segments::write(memory)?;
-    let table = mp_table(options.cpus, layout::MP_TABLE as u32);
+    let table = mp_table(options.cpus, &pins(options)?, layout::MP_TABLE as u32);
     memory.write_slice(&table, GuestAddress(layout::MP_TABLE))?;
-    let has_pci = !options.devices.is_empty();
-    let cmdline = command_line(&options.cmdline, options.disks.len(), has_pci)?;
+    let on_pci = options.disks.iter().filter(|disk| disk.model().is_some());
+    let on_pci = on_pci.count();
+    let has_pci = on_pci > 0 || !options.devices.is_empty();
+    let cmdline = command_line(&options.cmdline, options.disks.len() - on_pci, has_pci)?;
     load_cmdline(memory, GuestAddress(layout::CMDLINE), &cmdline)?;
     Ok(kernel.entry)
 }
@@ -278,7 +331,7 @@ fn command_line(user: &str, disks: usize, has_pci: bool) -> Result<Cmdline> {
     }
     for index in 0..disks {
         let slot = Slot::new(index)?;
-        let address = GuestAddress(slot.address);
+        let address = GuestAddress(slot.registers.address);
         cmdline
             .add_virtio_mmio_device(layout::VIRTIO_MMIO_SIZE, address, slot.irq, None)
             .with_context(too_long)?;

@@ -14,20 +14,27 @@ Disks:
   --disk image=FILE,dispatch=exit[,readonly][,reads=device|shadow]
          [,packed][,in-order][,notification-data]
   --disk tap=NAME,dispatch=exit[,reads=device|shadow][,packed][,in-order][,notification-data]
+  --disk console=FILE,dispatch=exit[,...]      --disk rng,dispatch=exit[,...]
   --disk socket=PATH,dispatch=exit-ipc[,notify=register|ioeventfd][,reads=device|shadow]
          [,timeout=MS]
   --disk socket=PATH,dispatch=ioregion[,tier=messages|ring|shadow|rules]
          [,notify=register|ioeventfd][,reads=device|shadow][,timeout=MS]
          [,channel=seqpacket|stream|pipe|ring][,posted=on|off][,rules=on|off]
 
-  Each is a virtio-blk device behind a page of virtio-mmio registers: /dev/vda, /dev/vdb, ...
-  in this order, 9 at most. dispatch says who handles the guest's register accesses:
+  Each is a virtio device behind a page of virtio-mmio registers, 9 at most, in this order; those with
+  an image are /dev/vda, /dev/vdb, ... dispatch says who handles the guest's register accesses:
 
-  exit      the VMM, which serves the image, or the tap as a network interface, itself
+  exit      the VMM, which serves the image, the tap as a network interface, the file as a console, or
+            random numbers, itself
   exit-ipc  a device process, which gets each access from the VMM
   ioregion  a device process, which gets each access from KVM; needs ioregion.ko
 
-  A device process (shunt-blk) connects to the Unix socket at PATH. The VMM says on stderr when
+  pci=blk|net|rng|console|e1000|rtl8139
+            the device is on PCI, as this one: virtio-pci with MSI-X, or a network interface with an
+            interrupt pin and its own registers, not behind virtio-mmio. All but reads=shadow goes with
+            it; the last two have no notify=ioeventfd
+
+  A device process (shunt-blk, shunt-net, shunt-rng, shunt-console) connects to the Unix socket at PATH. The VMM says on stderr when
   it listens there, and when a process has connected; the guest waits at its first access until a process has connected. When a
   process dies, the guest waits for the next one at the same socket, and notices nothing.
 

@@ -23,6 +23,8 @@ pub(crate) enum BadSpec {
     NotWith(&'static str, &'static str),
     /// `posted=on` beside rules, which have notifications posted or signalled.
     PostedWithRules,
+    /// `reads=shadow` beside `pci`: registers that a memory slot cannot have.
+    ShadowOnPci,
     /// A value that the key does not have: key, value, what there is.
     BadValue(&'static str, String, &'static str),
 }
@@ -47,6 +49,7 @@ impl fmt::Display for BadSpec {
                     "posted=on does not go with rules=on: by rule, no notification waits"
                 )
             }
+            Self::ShadowOnPci => write!(f, "reads=shadow does not go with 'pci'"),
             Self::BadValue(key, value, choices) => {
                 write!(f, "{key}={value}: '{key}' is one of {choices}")
             }

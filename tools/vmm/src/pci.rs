@@ -8,9 +8,12 @@
 //! ```
 //!
 //! A function's BARs have addresses before the guest runs, as firmware would have given them. What a
-//! function is, is its own affair: [`crate::assigned`] is one of the host's.
+//! function is, is its own affair: [`crate::assigned`] is one of the host's, [`served_function`] one of
+//! ours.
 
 pub(crate) mod host_bridge;
+pub(crate) mod model;
+pub(crate) mod served_function;
 pub(crate) mod window;
 
 use anyhow::Result;

@@ -11,8 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
-use l1::scenario::{Driver, Scenario, COUNTERS_MARK};
+use l1::scenario::{Driver, Scenario, Task, COUNTERS_MARK};
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use wait_timeout::ChildExt;
 
 use crate::{tap, tracer};
@@ -29,7 +31,8 @@ const CMDLINE: &str = "console=ttyS0 loglevel=5 panic=-1 root=/dev/vda rw init=/
 /// kernel's own driver off.
 const VIRTIO_FE: &str = "/images/virtio_fe.cpio";
 const NET: &str = "/images/net.cpio";
-const NO_OTHER_DRIVER: &str = "initcall_blacklist=virtio_mmio_init";
+const BYTES: &str = "/images/bytes.cpio";
+const NO_OTHER_DRIVER: &str = "initcall_blacklist=virtio_mmio_init,virtio_pci_driver_init";
 
 /// `nobody`: the device process needs no more than its image.
 pub(crate) const DEVICE_UID: u32 = 65534;
@@ -47,7 +50,11 @@ impl Place {
         let directory = Path::new("/tmp").join(scenario.name);
         fs::create_dir(&directory).with_context(|| format!("mkdir {}", directory.display()))?;
         let place = Self { directory };
-        if !scenario.task.is_of_network() {
+        if scenario.task == Task::Bytes {
+            mkfifo(&place.fifo(), Mode::S_IRWXU).context("mkfifo")?;
+            chown(place.fifo(), Some(DEVICE_UID), Some(DEVICE_UID)).context("chown of the FIFO")?;
+        }
+        if matches!(scenario.task, Task::Files | Task::Load) {
             fs::copy(ROOT_IMAGE, place.image()).with_context(|| format!("copying {ROOT_IMAGE}"))?;
             chown(place.image(), Some(DEVICE_UID), Some(DEVICE_UID))
                 .context("chown of the image")?;
@@ -71,6 +78,11 @@ impl Place {
         self.directory.join("dump")
     }
 
+    /// What is written to it can be read from it: a console's other end.
+    fn fifo(&self) -> PathBuf {
+        self.directory.join("fifo")
+    }
+
     fn socket(&self) -> PathBuf {
         self.directory.join("device.sock")
     }
@@ -85,7 +97,8 @@ impl Place {
 pub(crate) fn vmm(scenario: &Scenario, place: &Place, task: &str) -> Command {
     let served = match (scenario.is_remote(), scenario.task) {
         (true, _) => place.socket(),
-        (false, Task::Packets) => tap::NAME.into(),
+        (false, Task::Packets | Task::Reflection) => tap::NAME.into(),
+        (false, Task::Bytes) => place.fifo(),
         (false, _) => place.image(),
     };
     let mut command = Command::new("/bin/shunt-vmm");
@@ -93,13 +106,17 @@ pub(crate) fn vmm(scenario: &Scenario, place: &Place, task: &str) -> Command {
     if scenario.driver == Driver::VirtioFe {
         cmdline = format!("{cmdline} {NO_OTHER_DRIVER}");
     }
-    match (scenario.task.is_of_network(), scenario.driver) {
-        (true, driver) => {
+    match (scenario.task, scenario.driver) {
+        (Task::Packets | Task::Reflection, driver) => {
             command.args(["--initrd", NET]);
             cmdline = format!("{cmdline} shunt.driver={}", driver.module());
         }
+        (Task::Bytes, driver) => {
+            command.args(["--initrd", BYTES]);
+            cmdline = format!("{cmdline} shunt.driver={}", driver.module());
+        }
         (_, Driver::VirtioFe) => drop(command.args(["--initrd", VIRTIO_FE])),
-        (_, Driver::Kernel) => {}
+        _ => {}
     }
     command
         .args(["--kernel", KERNEL, "--memory", "128", "--cpus"])
@@ -144,15 +161,23 @@ impl Devices {
             .append(true)
             .open(place.device_log())
             .context("device log")?;
+        let (program, backend) = match (scenario.task, scenario.driver) {
+            (Task::Packets | Task::Reflection, _) => {
+                ("/bin/shunt-net", vec!["--tap".into(), tap::NAME.into()])
+            }
+            (Task::Files | Task::Load, _) => {
+                let image = place.image().into();
+                ("/bin/shunt-blk", vec!["--image".into(), image])
+            }
+            (Task::Bytes, Driver::Console) => {
+                let fifo = place.fifo().into();
+                ("/bin/shunt-console", vec!["--file".into(), fifo])
+            }
+            (Task::Bytes, _) => ("/bin/shunt-rng", vec![]),
+        };
         Ok(Self {
-            program: match scenario.task.is_of_network() {
-                true => "/bin/shunt-net",
-                false => "/bin/shunt-blk",
-            },
-            backend: match scenario.task.is_of_network() {
-                true => ["--tap", tap::NAME, "--mac", tap::GUEST].map(OsString::from).to_vec(),
-                false => vec!["--image".into(), place.image().into()],
-            },
+            program,
+            backend,
             socket: place.socket(),
             log,
             options: scenario.device,

@@ -2,11 +2,14 @@
 
 //! The guests that are booted, as data, and what is [reported](Report) of each.
 
+mod bytes;
 mod net;
+mod nic;
+mod pci;
 mod report;
 mod virtio_fe;
 
-pub use report::{GuestReport, ImageReport, PacketReport, Report};
+pub use report::{ByteReport, GuestReport, ImageReport, PacketReport, Report};
 
 /// Where the disk's register accesses are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,24 +29,42 @@ pub enum Driver {
     Kernel,
     /// Ours, which the guest's initial RAM disk loads.
     VirtioFe,
+    /// The kernel's own of virtio-rng.
+    Rng,
+    /// The kernel's own of virtio-console.
+    Console,
+    /// The kernel's own of an e1000.
+    E1000,
+    /// The kernel's own of an RTL8139.
+    Rtl8139,
 }
 
 impl Driver {
-    /// The module of the driver of a network interface.
+    /// The module of a driver that is not built in.
     #[must_use]
     pub fn module(self) -> &'static str {
         match self {
             Self::Kernel => "virtio_net",
             Self::VirtioFe => "virtio_fe",
+            Self::Rng => "virtio_rng",
+            Self::Console => "virtio_console",
+            Self::E1000 => "e1000",
+            Self::Rtl8139 => "8139too",
         }
+    }
+
+    /// Whether its device is one of virtio's.
+    #[must_use]
+    pub fn is_virtio(self) -> bool {
+        !matches!(self, Self::E1000 | Self::Rtl8139)
     }
 
     /// What the guest calls its disk.
     #[must_use]
     pub fn disk(self) -> &'static str {
         match self {
-            Self::Kernel => "vda",
             Self::VirtioFe => "vfe0",
+            _ => "vda",
         }
     }
 }
@@ -59,15 +80,11 @@ pub enum Task {
     Packets,
     /// Has no disk, but a network interface that sends frames back.
     Reflection,
+    /// Has no disk, but random bytes to read, or a console that sends back what it was sent.
+    Bytes,
 }
 
 impl Task {
-    /// Whether it is done with a network interface, not with a disk.
-    #[must_use]
-    pub fn is_of_network(self) -> bool {
-        matches!(self, Self::Packets | Self::Reflection)
-    }
-
     /// What it is called on the guest's command line.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -76,6 +93,7 @@ impl Task {
             Self::Load => "load",
             Self::Packets => "packets",
             Self::Reflection => "reflect",
+            Self::Bytes => "bytes",
         }
     }
 }
@@ -333,7 +351,13 @@ impl Scenario {
     pub fn all() -> impl Iterator<Item = &'static Self> {
         let matrix = virtio_fe::MATRIX.iter().flatten();
         let fe = matrix.chain(virtio_fe::KILLED).chain(virtio_fe::RESET);
-        SCENARIOS.iter().chain(fe).chain(net::PACKETS)
+        SCENARIOS
+            .iter()
+            .chain(fe)
+            .chain(net::PACKETS)
+            .chain(pci::PCI)
+            .chain(nic::NICS)
+            .chain(bytes::BYTES)
     }
 
     /// Every guest whose requests are counted.
@@ -371,17 +395,29 @@ impl Scenario {
         self.dispatch != Dispatch::Exit
     }
 
+    /// What the VMM calls what the device serves.
+    fn backend(&self) -> &'static str {
+        match (self.task, self.driver) {
+            (Task::Files | Task::Load, _) => "image",
+            (Task::Packets | Task::Reflection, _) => "tap",
+            (Task::Bytes, Driver::Console) => "console",
+            (Task::Bytes, _) => "rng",
+        }
+    }
+
     /// The VMM's `--disk` option. `place` is the image or the tap for a device in the VMM,
     /// else the socket at which the device process calls.
     #[must_use]
     pub fn disk_option(&self, place: &str) -> String {
         let (key, dispatch) = match self.dispatch {
-            Dispatch::Exit if self.task == Task::Packets => ("tap", "exit"),
-            Dispatch::Exit => ("image", "exit"),
+            Dispatch::Exit => (self.backend(), "exit"),
             Dispatch::ExitIpc => ("socket", "exit-ipc"),
             Dispatch::Ioregion => ("socket", "ioregion"),
         };
-        let mut option = format!("{key}={place},dispatch={dispatch}");
+        let mut option = match key {
+            "rng" => format!("{key},dispatch={dispatch}"),
+            _ => format!("{key}={place},dispatch={dispatch}"),
+        };
         let device = match self.is_remote() {
             true => &[],
             false => self.device,

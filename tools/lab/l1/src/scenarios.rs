@@ -145,6 +145,7 @@ impl<'a> Attempt<'a> {
             match self.scenario.task {
                 Task::Files => self.report.guest.is_some(),
                 Task::Packets => self.report.packets.is_some(),
+                Task::Bytes => self.report.bytes.is_some(),
                 Task::Load | Task::Reflection => true,
             },
             "the guest ended without a report"
@@ -238,6 +239,10 @@ impl<'a> Attempt<'a> {
             ("report", json) if self.scenario.task == Task::Packets => {
                 let report = serde_json::from_str(json).context("the guest's report")?;
                 self.report.packets = Some(report);
+            }
+            ("report", json) if self.scenario.task == Task::Bytes => {
+                let report = serde_json::from_str(json).context("the guest's report")?;
+                self.report.bytes = Some(report);
             }
             ("report", json) => {
                 let report: GuestReport =

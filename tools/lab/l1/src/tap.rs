@@ -19,9 +19,6 @@ pub(crate) const NAME: &str = "tap0";
 const MODULE: &str = "/lib/modules/tun.ko";
 const DRIVER: &str = "/dev/net/tun";
 
-/// The guest's Ethernet address.
-pub(crate) const GUEST: &str = "52:54:00:73:68:01";
-
 /// Keeps the kernel from sending of itself.
 const NO_IPV6: &str = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
 
@@ -50,7 +47,7 @@ impl Tap {
         match scenario.task {
             Task::Packets => Self::with_server().map(Some),
             Task::Reflection => Self::silent().map(Some),
-            Task::Files | Task::Load => Ok(None),
+            Task::Files | Task::Load | Task::Bytes => Ok(None),
         }
     }
 

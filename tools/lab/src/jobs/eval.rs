@@ -46,7 +46,9 @@ pub(crate) struct Arguments {
 /// The matrix makes no sense, or a result cannot be written.
 pub(crate) fn run(lab: &Lab, arguments: &Arguments) -> Result<bool> {
     let path = match arguments.matrix.as_str() {
-        name @ ("reduced" | "full" | "faults") => lab.places.source(&format!("tools/lab/eval/{name}.toml")),
+        name @ ("reduced" | "full" | "faults") => {
+            lab.places.source(&format!("tools/lab/eval/{name}.toml"))
+        }
         file => PathBuf::from(file),
     };
     let matrix = Matrix::read(&path)?;
@@ -92,10 +94,12 @@ fn measure_all(
     };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..parallelism()).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| match worker.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
+        workers
+            .into_iter()
+            .try_for_each(|worker| match worker.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
     })?;
     let mut done = done.into_inner().unwrap_or_default();
     done.sort_by_key(|(number, _)| *number);

@@ -70,9 +70,11 @@ impl Program {
         command.args(["--pdeathsig", "KILL"]);
         match self {
             Self::System => command.arg(QEMU),
-            Self::Mended(program) => command
-                .arg(program)
-                .args(["-L", "/usr/share/qemu", "-L", "/usr/share/seabios"]),
+            Self::Mended(program) => {
+                command
+                    .arg(program)
+                    .args(["-L", "/usr/share/qemu", "-L", "/usr/share/seabios"])
+            }
             Self::Unpacked(root) => command
                 .env("QEMU_MODULE_DIR", root.join(LIBRARIES).join("qemu"))
                 .arg(root.join(LIBRARIES).join("ld-linux-x86-64.so.2"))

@@ -38,6 +38,7 @@ pub(super) fn broken(scenario: &Scenario, report: &Report, files: u64) -> Vec<St
     let mut broken = Broken::default();
     match scenario.task {
         Task::Packets => check_packets(scenario, report, &mut broken),
+        Task::Bytes => check_bytes_of_guest(scenario, report, &mut broken),
         Task::Files | Task::Load | Task::Reflection => check_files(report, files, &mut broken),
     }
     check_processes(scenario, report, &mut broken);
@@ -84,6 +85,9 @@ fn check_packets(scenario: &Scenario, report: &Report, broken: &mut Broken) {
         });
     }
     let [packets, bytes] = guest.sent;
+    if !scenario.driver.is_virtio() {
+        return;
+    }
     // A device in the VMM has sent what is written to a socket before there is more, and L1 has
     // acknowledged it.
     let is_gathered = scenario.dispatch != Dispatch::Exit;
@@ -93,6 +97,16 @@ fn check_packets(scenario: &Scenario, report: &Report, broken: &mut Broken) {
     let mergeable = Features::from_bits(guest.features).has(MRG_RXBUF);
     let is_offered = !scenario.device.contains(&"--unmerged");
     broken.equal("mergeable buffers", mergeable, is_offered);
+}
+
+/// Bytes came, and were what they should be.
+fn check_bytes_of_guest(scenario: &Scenario, report: &Report, broken: &mut Broken) {
+    let Some(guest) = &report.bytes else {
+        broken.0.push("no report of bytes".to_owned());
+        return;
+    };
+    broken.equal("driver", guest.driver.as_str(), scenario.driver.module());
+    broken.unless(guest.bytes > 0, || "no bytes".to_owned());
 }
 
 fn check_processes(scenario: &Scenario, report: &Report, broken: &mut Broken) {
@@ -114,7 +128,8 @@ fn check_features(scenario: &Scenario, report: &Report, broken: &mut Broken) {
         guest.features
     });
     let of_interface = report.packets.as_ref().map(|packets| packets.features);
-    let Some(features) = of_disk.or(of_interface) else {
+    let of_bytes = report.bytes.as_ref().map(|bytes| bytes.features);
+    let Some(features) = of_disk.or(of_interface).or(of_bytes) else {
         return;
     };
     for (option, feature) in [

@@ -26,33 +26,33 @@ const BAR_MASK: u32 = 7;
 
 /// The vectors that are on: each sends a message, or is masked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Signals {
+pub(crate) struct Signals {
     /// VFIO's index of the kind, if any is on.
-    pub(super) kind: Option<u32>,
+    pub(crate) kind: Option<u32>,
     /// By number.
-    pub(super) messages: Vec<Option<Message>>,
+    pub(crate) messages: Vec<Option<Message>>,
 }
 
 /// The capabilities of one device; what is written of them is in its [`ConfigSpace`].
-pub(super) struct Capabilities {
+pub(crate) struct Capabilities {
     msi: Option<usize>,
     msix: Option<Msix>,
 }
 
 /// The table is ours: the device's own has what VFIO writes there.
-pub(super) struct Msix {
+pub(crate) struct Msix {
     at: usize,
     /// The BAR with the table.
-    pub(super) bar: usize,
+    pub(crate) bar: usize,
     /// Where the table is in it.
-    pub(super) place: Range<u64>,
+    pub(crate) place: Range<u64>,
     /// What the guest has written there.
-    pub(super) table: MsixTable,
+    pub(crate) table: MsixTable,
 }
 
 impl Capabilities {
     /// Those of a space that is a copy of a device's. Makes them the guest's to write.
-    pub(super) fn new(space: &mut ConfigSpace) -> Self {
+    pub(crate) fn new(space: &mut ConfigSpace) -> Self {
         let (msi, msix) = (space.capability(MSI), space.capability(MSIX));
         if let Some(at) = msi {
             let is_64 = space.word(at + CONTROL) & MSI_64;
@@ -80,7 +80,7 @@ impl Capabilities {
     }
 
     /// The parts of configuration space that are ours.
-    pub(super) fn ours(&self, space: &ConfigSpace) -> impl Iterator<Item = Range<usize>> {
+    pub(crate) fn ours(&self, space: &ConfigSpace) -> impl Iterator<Item = Range<usize>> {
         let msi = self.msi.map(|at| {
             let is_64 = space.word(at + CONTROL) & MSI_64;
             at + CONTROL..at + msi_length(is_64)
@@ -91,12 +91,12 @@ impl Capabilities {
     }
 
     /// MSI-X, if it has that.
-    pub(super) fn msix(&mut self) -> Option<&mut Msix> {
+    pub(crate) fn msix(&mut self) -> Option<&mut Msix> {
         self.msix.as_mut()
     }
 
     /// What is on.
-    pub(super) fn signals(&self, space: &ConfigSpace) -> Signals {
+    pub(crate) fn signals(&self, space: &ConfigSpace) -> Signals {
         let of_msix = self.msix.as_ref().and_then(|msix| msix.signals(space));
         let of_msi = || msi_signals(space, self.msi?);
         of_msix.or_else(of_msi).unwrap_or_default()

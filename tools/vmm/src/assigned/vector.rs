@@ -17,17 +17,17 @@ use super::arming::Arming;
 use crate::routes::Routes;
 
 /// What the vectors of a device need of the machine.
-pub(super) struct Wiring {
+pub(crate) struct Wiring {
     /// The VM.
-    pub(super) vm: Arc<VmFd>,
+    pub(crate) vm: Arc<VmFd>,
     /// Its GSIs.
-    pub(super) routes: Arc<Routes>,
+    pub(crate) routes: Arc<Routes>,
     /// If they are to be delivered directly.
-    pub(super) arming: Option<Arming>,
+    pub(crate) arming: Option<Arming>,
 }
 
 /// One interrupt of a device.
-pub(super) struct Vector {
+pub(crate) struct Vector {
     wiring: Arc<Wiring>,
     /// What it is called.
     name: String,
@@ -45,7 +45,7 @@ impl Vector {
     /// # Errors
     ///
     /// No descriptor or GSI is left.
-    pub(super) fn new(wiring: &Arc<Wiring>, name: String) -> Result<Self> {
+    pub(crate) fn new(wiring: &Arc<Wiring>, name: String) -> Result<Self> {
         Ok(Self {
             event: EventFd::new(EFD_NONBLOCK).context("cannot create an interrupt eventfd")?,
             gsi: wiring.routes.allocate()?,
@@ -58,7 +58,7 @@ impl Vector {
     }
 
     /// What the device is to signal.
-    pub(super) fn event(&self) -> &EventFd {
+    pub(crate) fn event(&self) -> &EventFd {
         &self.event
     }
 
@@ -67,7 +67,7 @@ impl Vector {
     /// # Errors
     ///
     /// KVM refuses it.
-    pub(super) fn send(&mut self, message: Option<Message>) -> Result<()> {
+    pub(crate) fn send(&mut self, message: Option<Message>) -> Result<()> {
         if message == self.message {
             return Ok(());
         }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 
 //! The MP table (Intel MultiProcessor Specification 1.4, chapter 4): which local APICs there
-//! are, and that ISA line n is pin n of the IOAPIC.
+//! are, that ISA line n is pin n of the IOAPIC, and which pins PCI devices have.
 //!
 //! ```text
-//! floating pointer, 16 bytes | header, 44 | processors, 20 each | bus, 8 | IOAPIC, 8
+//! floating pointer, 16 bytes | header, 44 | processors, 20 each | buses, 8 each | IOAPIC, 8
 //!     | interrupt lines, 8 each | local interrupts, 8 each
 //! ```
 
@@ -24,7 +24,11 @@ const PROCESSOR_BOOT: u8 = 2;
 const LOCAL_APIC_VERSION: u8 = 0x14;
 const IOAPIC_VERSION: u8 = 0x11;
 const IOAPIC_ENABLED: u8 = 1;
-const ISA_BUS: u8 = 0;
+/// PCI's own number of the bus: Linux takes it for that.
+const PCI_BUS: u8 = 0;
+const ISA_BUS: u8 = 1;
+/// Active high, level-triggered.
+const HIGH_LEVEL: u8 = 0b1101;
 const INTERRUPT_INT: u8 = 0;
 const INTERRUPT_NMI: u8 = 1;
 const INTERRUPT_EXTINT: u8 = 3;
@@ -33,10 +37,20 @@ const ALL_LOCAL_APICS: u8 = 0xff;
 /// The most vCPUs: 8-bit APIC ids, without the IOAPIC's own and the broadcast one.
 pub(crate) const MAX_CPUS: u8 = 254;
 
-/// Makes the table for processors with APIC ids 0 to `cpus` - 1, to stand at `address`.
-pub(crate) fn mp_table(cpus: u8, address: u32) -> Vec<u8> {
+/// The interrupt pin of a PCI device, and the IOAPIC's line that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pin {
+    /// Its number on the bus.
+    pub(crate) device: u8,
+    /// The line, which nobody else has.
+    pub(crate) line: u8,
+}
+
+/// Makes the table for processors with APIC ids 0 to `cpus` - 1 and PCI devices with these pins, to
+/// stand at `address`.
+pub(crate) fn mp_table(cpus: u8, pins: &[Pin], address: u32) -> Vec<u8> {
     let mut table = floating_pointer(address + 16);
-    table.extend(configuration(cpus));
+    table.extend(configuration(cpus, pins));
     table
 }
 
@@ -49,8 +63,8 @@ fn floating_pointer(configuration: u32) -> Vec<u8> {
     bytes
 }
 
-fn configuration(cpus: u8) -> Vec<u8> {
-    let entries = entries(cpus);
+fn configuration(cpus: u8, pins: &[Pin]) -> Vec<u8> {
+    let entries = entries(cpus, pins);
     let length = HEADER_SIZE + entries.iter().map(Vec::len).sum::<usize>();
     let mut bytes = b"PCMP".to_vec();
     bytes.extend((length as u16).to_le_bytes());
@@ -67,21 +81,20 @@ fn configuration(cpus: u8) -> Vec<u8> {
     bytes
 }
 
-fn entries(cpus: u8) -> Vec<Vec<u8>> {
+fn entries(cpus: u8, pins: &[Pin]) -> Vec<Vec<u8>> {
     let ioapic_id = cpus;
     let mut entries: Vec<Vec<u8>> = (0..cpus).map(processor).collect();
+    entries.push([&[BUS, PCI_BUS][..], b"PCI   "].concat());
     entries.push([&[BUS, ISA_BUS][..], b"ISA   "].concat());
     let mut ioapic = vec![IO_APIC, ioapic_id, IOAPIC_VERSION, IOAPIC_ENABLED];
     ioapic.extend(IOAPIC.to_le_bytes());
     entries.push(ioapic);
     for line in 0..IOAPIC_LINES {
-        entries.push(interrupt(
-            IO_INTERRUPT,
-            INTERRUPT_INT,
-            line,
-            ioapic_id,
-            line,
-        ));
+        let pin = pins.iter().find(|pin| pin.line == line);
+        entries.push(match pin {
+            Some(pin) => pci_interrupt(pin, ioapic_id),
+            None => interrupt(IO_INTERRUPT, INTERRUPT_INT, line, ioapic_id, line),
+        });
     }
     entries.push(interrupt(LOCAL_INTERRUPT, INTERRUPT_EXTINT, 0, 0, 0));
     entries.push(interrupt(
@@ -112,6 +125,21 @@ fn interrupt(kind: u8, mode: u8, line: u8, apic_id: u8, pin: u8) -> Vec<u8> {
     vec![kind, mode, 0, 0, ISA_BUS, line, apic_id, pin]
 }
 
+/// Pin A of a device.
+fn pci_interrupt(pin: &Pin, apic_id: u8) -> Vec<u8> {
+    let source = pin.device << 2;
+    vec![
+        IO_INTERRUPT,
+        INTERRUPT_INT,
+        HIGH_LEVEL,
+        0,
+        PCI_BUS,
+        source,
+        apic_id,
+        pin.line,
+    ]
+}
+
 /// The byte that makes the sum of all bytes zero.
 fn checksum(bytes: &[u8]) -> u8 {
     bytes
@@ -124,10 +152,30 @@ fn checksum(bytes: &[u8]) -> u8 {
 mod tests {
     use super::*;
 
+    const PINS: &[Pin] = &[
+        Pin {
+            device: 1,
+            line: 16,
+        },
+        Pin {
+            device: 3,
+            line: 17,
+        },
+    ];
+
+    #[test]
+    fn a_pin_has_its_line_for_itself() {
+        let lines = entries(1, PINS)
+            .into_iter()
+            .filter(|entry| entry[0] == IO_INTERRUPT);
+        let of_17: Vec<_> = lines.filter(|entry| entry[7] == 17).collect();
+        assert_eq!(of_17, [[3, 0, 13, 0, 0, 12, 1, 17]]);
+    }
+
     #[test]
     fn both_checksums_make_their_structure_sum_to_zero() {
         for cpus in [1, 2, MAX_CPUS] {
-            let table = mp_table(cpus, 0xf_0000);
+            let table = mp_table(cpus, PINS, 0xf_0000);
             assert_eq!(checksum(&table[..16]), 0);
             assert_eq!(checksum(&table[16..]), 0);
         }
@@ -136,7 +184,7 @@ mod tests {
     #[test]
     fn lengths_and_counts_agree_with_the_entries() {
         for cpus in [1, 3, MAX_CPUS] {
-            let table = mp_table(cpus, 0xf_0000);
+            let table = mp_table(cpus, PINS, 0xf_0000);
             let header = &table[16..16 + HEADER_SIZE];
             let length = u16::from_le_bytes([header[4], header[5]]) as usize;
             let count = u16::from_le_bytes([header[34], header[35]]) as usize;
@@ -154,13 +202,13 @@ mod tests {
 
     #[test]
     fn the_floating_pointer_points_behind_itself() {
-        let table = mp_table(2, 0xf_0000);
+        let table = mp_table(2, PINS, 0xf_0000);
         assert_eq!(&table[..8], b"_MP_\x10\0\x0f\0");
         assert_eq!(&table[16..20], b"PCMP");
     }
 
     #[test]
     fn the_largest_table_fits_the_bios_area() {
-        assert!(mp_table(MAX_CPUS, 0).len() < 0x1_0000);
+        assert!(mp_table(MAX_CPUS, PINS, 0).len() < 0x1_0000);
     }
 }

@@ -2,34 +2,104 @@
 
 //! `dispatch=ioregion`: the regions that give a disk's registers to KVM.
 //!
-//! One region is the whole page. With posted notifications it is three, around `QueueNotify`;
+//! One region is the whole page, or BAR. With posted notifications it is three, around `QueueNotify`;
 //! they share a channel, so their accesses stay in order. [`super`] says why nothing else is
 //! posted. A region's `user_data` is where it begins in the page.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, ops::Range, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use kvm_ioctls::VmFd;
 use shunt::{
     channel::{self, ChannelEnd},
-    ioregion::{create_channel, remove_region, set_region, set_rules, Bus, Region},
+    ioregion::{create_channel, remove_region, set_region, set_rules, Bus, Region, Rule},
+    pci::bar,
     state::StatePage,
     virtio_mmio::{rules, QUEUE_NOTIFY, REGION_SIZE},
 };
 use vmm_sys_util::eventfd::EventFd;
 
 use super::{spec::Carrier, Machine};
+use crate::pci::model::Model;
 
 /// Slots of a ring. A vCPU waits for each access but a posted notification, so a ring is full
 /// only when the guest notifies faster than the device process looks.
 const RING_SLOTS: u32 = 64;
-const QUEUE_NOTIFY_END: u64 = QUEUE_NOTIFY + 4;
+
+/// Registers of a device, as the guest has them.
+#[derive(Clone, Debug)]
+pub(crate) struct Registers {
+    /// Guest physical address.
+    pub(crate) address: u64,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Where they begin in the device.
+    pub(crate) start: u64,
+    /// Those that only notify.
+    pub(crate) notify: Range<u64>,
+    /// Behind which bus: PCI, as one of this model, or virtio-mmio.
+    pub(crate) model: Option<Model>,
+}
+
+impl Registers {
+    /// Those of a device behind virtio-mmio.
+    pub(crate) fn mmio(address: u64) -> Self {
+        Self {
+            address,
+            size: REGION_SIZE,
+            start: 0,
+            notify: QUEUE_NOTIFY..QUEUE_NOTIFY + 4,
+            model: None,
+        }
+    }
+
+    /// Those of a PCI device, in a BAR at this address.
+    pub(crate) fn pci(address: u64, model: Model) -> Self {
+        Self {
+            address,
+            size: model.bar_size(),
+            start: bar(model.bar()),
+            notify: model.notify(),
+            model: Some(model),
+        }
+    }
+
+    /// What KVM can do of them by itself.
+    fn rules<'a>(&self, events: &'a [EventFd]) -> Vec<Rule<'a>> {
+        match self.model {
+            Some(model) => model.rules(events),
+            None => rules(events),
+        }
+    }
+
+    fn regions(&self, waiting: Waiting) -> Vec<Region> {
+        let region = |from: u64, to: u64, posted_writes| Region {
+            bus: Bus::Mmio,
+            address: self.address + from,
+            size: to - from,
+            user_data: self.start + from,
+            posted_writes,
+            timeout: waiting.timeout,
+        };
+        if !waiting.posted {
+            return vec![region(0, self.size, false)];
+        }
+        let Range { start, end } = self.notify;
+        let all = [
+            region(0, start, false),
+            region(start, end, true),
+            region(end, self.size, false),
+        ];
+        all.into_iter().filter(|region| region.size > 0).collect()
+    }
+}
 
 /// A disk's registers in the hands of KVM.
 pub(crate) struct ByKvm {
     vm: Arc<VmFd>,
     carrier: Carrier,
     vcpus: u32,
+    registers: Registers,
     regions: Vec<Region>,
     rules: bool,
 }
@@ -46,10 +116,10 @@ pub(crate) struct Waiting {
 }
 
 impl ByKvm {
-    /// The registers of the disk at `address`. KVM does not have them yet.
+    /// These registers. KVM does not have them yet.
     pub(crate) fn new(
         machine: &Machine<'_>,
-        address: u64,
+        registers: Registers,
         carrier: Carrier,
         waiting: Waiting,
     ) -> Self {
@@ -57,7 +127,8 @@ impl ByKvm {
             vm: Arc::clone(machine.vm),
             carrier,
             vcpus: machine.vcpus,
-            regions: regions(address, waiting),
+            regions: registers.regions(waiting),
+            registers,
             rules: waiting.rules,
         }
     }
@@ -98,7 +169,7 @@ impl ByKvm {
             set_region(&self.vm, region, &kvm_end)
                 .with_context(|| format!("KVM refuses the ioregion at {:#x}", region.address))?;
             if self.rules {
-                let rules = rules(events);
+                let rules = self.registers.rules(events);
                 set_rules(&self.vm, region, state.shadow(), &rules).with_context(|| {
                     format!(
                         "KVM refuses rules for the ioregion at {:#x}",
@@ -124,26 +195,6 @@ impl ByKvm {
     }
 }
 
-fn regions(address: u64, waiting: Waiting) -> Vec<Region> {
-    let region = |from: u64, to: u64, posted_writes| Region {
-        bus: Bus::Mmio,
-        address: address + from,
-        size: to - from,
-        user_data: from,
-        posted_writes,
-        timeout: waiting.timeout,
-    };
-    if waiting.posted {
-        vec![
-            region(0, QUEUE_NOTIFY, false),
-            region(QUEUE_NOTIFY, QUEUE_NOTIFY_END, true),
-            region(QUEUE_NOTIFY_END, REGION_SIZE, false),
-        ]
-    } else {
-        vec![region(0, REGION_SIZE, false)]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,7 +208,7 @@ mod tests {
         };
         for posted in [false, true] {
             let mut next = 0xd000_0000;
-            for region in regions(0xd000_0000, waiting(posted)) {
+            for region in Registers::mmio(0xd000_0000).regions(waiting(posted)) {
                 assert_eq!(region.address, next);
                 assert_eq!(region.user_data, next - 0xd000_0000);
                 let is_notify = region.address == 0xd000_0050 && region.size == 4;
@@ -166,6 +217,8 @@ mod tests {
             }
             assert_eq!(next, 0xd000_1000);
         }
-        assert_eq!(regions(0, waiting(true)).len(), 3);
+        let regions = |registers: Registers| registers.regions(waiting(true)).len();
+        assert_eq!(regions(Registers::mmio(0)), 3);
+        assert_eq!(regions(Registers::pci(0, Model::Blk)), 2);
     }
 }

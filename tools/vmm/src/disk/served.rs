@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{ensure, Context, Result};
-use kvm_ioctls::{IoEventAddress, VmFd};
+use kvm_ioctls::{IoEventAddress, NoDatamatch, VmFd};
 use shunt::{
     ioregion,
     state::StatePage,
@@ -23,9 +23,9 @@ use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
 use super::{
     attachment::Attachment,
-    regions::{ByKvm, Waiting},
+    regions::{ByKvm, Registers, Waiting},
     spec::{Carrier, Forwarder, Notify, Reads, ServedSpec},
-    Machine, Slot,
+    Interrupts, Machine, Slot,
 };
 use crate::stop::Stop;
 
@@ -39,8 +39,8 @@ pub(crate) struct Served {
     pub(super) processes: AtomicU64,
     pub(super) memory: GuestMemoryMmap,
     pub(super) state: StatePage,
-    pub(super) interrupt: EventFd,
-    /// Ioeventfds of the queues, or none.
+    pub(super) interrupts: Interrupts,
+    /// Ioeventfds of the queues, or what else is to be told to the device; or none.
     pub(super) events: Vec<EventFd>,
     /// What KVM gets; `None`: the VMM forwards every access.
     pub(super) by_kvm: Option<ByKvm>,
@@ -59,9 +59,9 @@ impl Served {
     /// When the socket cannot be had, or KVM lacks what `spec` asks for.
     pub(crate) fn new(
         spec: &ServedSpec,
-        slot: Slot,
+        slot: &Slot,
         state: StatePage,
-        interrupt: EventFd,
+        interrupts: Interrupts,
         machine: &Machine<'_>,
     ) -> Result<Self> {
         let by_kvm = match spec.forwarder {
@@ -81,9 +81,8 @@ impl Served {
         };
         let has_rules = matches!(spec.forwarder, Forwarder::Kvm { rules: true, .. });
         let events = match spec.notify {
-            Notify::Register => Vec::new(),
-            Notify::Ioeventfd if has_rules => vec![event()?],
-            Notify::Ioeventfd => vec![queue_notify_event(machine.vm, slot)?],
+            Notify::Register => interrupts.resample_event()?,
+            Notify::Ioeventfd => notifications(machine.vm, &slot.registers, has_rules)?,
         };
         let listener = Listener::bind(&spec.socket).with_context(|| {
             let socket = spec.socket.display();
@@ -100,10 +99,10 @@ impl Served {
             processes: AtomicU64::new(0),
             memory: machine.memory.clone(),
             state,
-            interrupt,
+            interrupts,
             events,
             by_kvm,
-            shadow: (spec.reads == Reads::Shadow).then(|| (Arc::clone(machine.vm), slot)),
+            shadow: (spec.reads == Reads::Shadow).then(|| (Arc::clone(machine.vm), slot.clone())),
             timeout: spec.timeout,
             stop: Arc::clone(machine.stop),
         })
@@ -120,24 +119,39 @@ impl Served {
     }
 }
 
-fn by_kvm(machine: &Machine<'_>, slot: Slot, channel: Carrier, waiting: Waiting) -> Result<ByKvm> {
+fn by_kvm(machine: &Machine<'_>, slot: &Slot, channel: Carrier, waiting: Waiting) -> Result<ByKvm> {
     ensure!(
         ioregion::supported(machine.vm),
         "dispatch=ioregion needs KVM_CAP_IOREGIONFD, which this kernel does not have: load \
          ioregion.ko, or choose dispatch=exit-ipc"
     );
-    Ok(ByKvm::new(machine, slot.address, channel, waiting))
+    Ok(ByKvm::new(
+        machine,
+        slot.registers.clone(),
+        channel,
+        waiting,
+    ))
 }
 
-fn event() -> Result<EventFd> {
-    EventFd::new(EFD_NONBLOCK).context("cannot create the notification eventfd")
-}
-
-/// An eventfd that KVM signals when the guest writes 0, the disk's only queue, to `QueueNotify`.
-fn queue_notify_event(vm: &VmFd, slot: Slot) -> Result<EventFd> {
-    let event = event()?;
-    let address = slot.address + QUEUE_NOTIFY;
-    vm.register_ioevent(&event, &IoEventAddress::Mmio(address), 0u32)
-        .with_context(|| format!("KVM refuses an ioeventfd at {address:#x}"))?;
-    Ok(event)
+/// An eventfd for each notification that the guest can write, which KVM signals: by rules, or as
+/// ioeventfds from now on.
+fn notifications(vm: &VmFd, registers: &Registers, by_rules: bool) -> Result<Vec<EventFd>> {
+    let places: Vec<u64> = match registers.model {
+        Some(model) => model.notifications().collect(),
+        None => vec![QUEUE_NOTIFY],
+    };
+    let event = |offset| {
+        let event = EventFd::new(EFD_NONBLOCK).context("cannot create the notification eventfd")?;
+        let address = registers.address + offset;
+        let place = IoEventAddress::Mmio(address);
+        let set = match (by_rules, registers.model) {
+            (true, _) => Ok(()),
+            (false, Some(_)) => vm.register_ioevent(&event, &place, NoDatamatch),
+            // One register for all queues: the disk's only one.
+            (false, None) => vm.register_ioevent(&event, &place, 0u32),
+        };
+        set.with_context(|| format!("KVM refuses an ioeventfd at {address:#x}"))?;
+        Ok(event)
+    };
+    places.into_iter().map(event).collect()
 }

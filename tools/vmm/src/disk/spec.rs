@@ -7,8 +7,13 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 use shunt::channel::Transport;
 use virtio_spec::features::Features;
 
-use crate::pairs::{BadSpec, Keys, Pairs};
+use crate::{
+    pairs::{BadSpec, Keys, Pairs},
+    pci::model::{Model, MODELS, NAMES},
+};
 
+const RNG: &str = "rng";
+const CONSOLE: &str = "console";
 const READONLY: &str = "readonly";
 const PACKED: &str = "packed";
 const IN_ORDER: &str = "in-order";
@@ -18,8 +23,11 @@ const KEYS: Keys = Keys {
     all: &[
         "image",
         "tap",
+        CONSOLE,
+        RNG,
         "socket",
         "dispatch",
+        "pci",
         READONLY,
         PACKED,
         IN_ORDER,
@@ -32,7 +40,7 @@ const KEYS: Keys = Keys {
         "rules",
         "timeout",
     ],
-    flags: &[READONLY, PACKED, IN_ORDER, NOTIFICATION_DATA],
+    flags: &[RNG, READONLY, PACKED, IN_ORDER, NOTIFICATION_DATA],
 };
 
 /// What `--disk` describes.
@@ -53,6 +61,8 @@ pub(crate) struct HostedSpec {
     pub(crate) offer: Features,
     /// Where the guest reads registers.
     pub(crate) reads: Reads,
+    /// On PCI, as what; else it is behind virtio-mmio.
+    pub(crate) model: Option<Model>,
 }
 
 /// What a device in the VMM's process serves.
@@ -67,6 +77,10 @@ pub(crate) enum Backend {
     },
     /// A network interface: the tap of this name.
     Tap(String),
+    /// A console whose other end has this file.
+    Console(PathBuf),
+    /// Random numbers.
+    Rng,
 }
 
 /// A disk in a device process.
@@ -80,6 +94,8 @@ pub(crate) struct ServedSpec {
     pub(crate) reads: Reads,
     /// A process that takes longer for an access is given up.
     pub(crate) timeout: Option<Duration>,
+    /// On PCI, as what; else it is behind virtio-mmio.
+    pub(crate) model: Option<Model>,
     /// Who forwards register accesses.
     pub(crate) forwarder: Forwarder,
 }
@@ -140,6 +156,23 @@ impl DiskSpec {
     }
 }
 
+impl DiskSpec {
+    /// As which PCI device the guest has it, if it is one.
+    pub(crate) fn model(&self) -> Option<Model> {
+        match self {
+            Self::Hosted(hosted) => hosted.model,
+            Self::Served(served) => served.model,
+        }
+    }
+
+    fn reads(&self) -> Reads {
+        match self {
+            Self::Hosted(hosted) => hosted.reads,
+            Self::Served(served) => served.reads,
+        }
+    }
+}
+
 /// What `tier` chooses, unless another key does.
 #[derive(Clone, Copy)]
 struct Tier {
@@ -177,12 +210,14 @@ impl FromStr for DiskSpec {
                 backend: backend(&mut pairs)?,
                 offer: offer(&mut pairs),
                 reads: reads(&mut pairs, Reads::Device)?,
+                model: model(&mut pairs)?,
             }),
             "exit-ipc" => Self::Served(ServedSpec {
                 socket: pairs.need("socket", "exit-ipc")?.into(),
                 notify: notify(&mut pairs)?,
                 reads: reads(&mut pairs, Reads::Device)?,
                 timeout: timeout(&mut pairs)?,
+                model: model(&mut pairs)?,
                 forwarder: Forwarder::Vmm,
             }),
             "ioregion" => Self::Served(by_kvm(&mut pairs)?),
@@ -192,13 +227,32 @@ impl FromStr for DiskSpec {
             }
         };
         pairs.none_left(spec.dispatch())?;
-        Ok(spec)
+        match (spec.model(), &spec) {
+            (Some(_), _) if spec.reads() == Reads::Shadow => Err(BadSpec::ShadowOnPci),
+            (Some(model), Self::Served(served))
+                if model.has_pin() && served.notify == Notify::Ioeventfd =>
+            {
+                let value = "ioeventfd".to_owned();
+                Err(BadSpec::BadValue(
+                    "notify",
+                    value,
+                    "register with this device",
+                ))
+            }
+            _ => Ok(spec),
+        }
     }
 }
 
 fn backend(pairs: &mut Pairs) -> Result<Backend, BadSpec> {
     if let Some(tap) = pairs.take("tap") {
         return Ok(Backend::Tap(tap));
+    }
+    if let Some(file) = pairs.take(CONSOLE) {
+        return Ok(Backend::Console(file.into()));
+    }
+    if pairs.take(RNG).is_some() {
+        return Ok(Backend::Rng);
     }
     Ok(Backend::Image {
         path: pairs.need("image", "exit")?.into(),
@@ -219,7 +273,12 @@ fn offer(pairs: &mut Pairs) -> Features {
 
 fn by_kvm(pairs: &mut Pairs) -> Result<ServedSpec, BadSpec> {
     let socket = pairs.need("socket", "ioregion")?.into();
-    let tier = tier(pairs)?;
+    let model = model(pairs)?;
+    let mut tier = tier(pairs)?;
+    if model.is_some() && tier.rules {
+        // The rules of PCI devices are notifications; their drivers need not read anything.
+        tier.reads = Reads::Device;
+    }
     let forwarder = Forwarder::Kvm {
         channel: channel(pairs, tier.channel)?,
         posted: switch(pairs, "posted", false)?,
@@ -240,8 +299,17 @@ fn by_kvm(pairs: &mut Pairs) -> Result<ServedSpec, BadSpec> {
         notify: notify(pairs)?,
         reads: reads(pairs, tier.reads)?,
         timeout: timeout(pairs)?,
+        model,
         forwarder,
     })
+}
+
+fn model(pairs: &mut Pairs) -> Result<Option<Model>, BadSpec> {
+    let some: Vec<_> = MODELS
+        .iter()
+        .map(|&(name, model)| (name, Some(model)))
+        .collect();
+    pairs.choose("pci", None, NAMES, &some)
 }
 
 fn tier(pairs: &mut Pairs) -> Result<Tier, BadSpec> {
@@ -322,6 +390,7 @@ mod tests {
             notify,
             reads,
             timeout: None,
+            model: None,
             forwarder,
         })
     }
@@ -356,6 +425,7 @@ mod tests {
                 },
                 offer,
                 reads: Reads::Device,
+                model: None,
             })
         };
         let plain = frames(Transport::Seqpacket, false);
@@ -430,6 +500,25 @@ mod tests {
         ] {
             let text = format!("socket=/s,dispatch=ioregion,{text}");
             assert_eq!(text.parse(), Ok(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pci_device_has_no_shadow_registers() {
+        for tier in ["messages", "ring", "rules"] {
+            let text = format!("socket=/s,dispatch=ioregion,pci=net,tier={tier}");
+            let spec = text.parse::<DiskSpec>().unwrap();
+            assert_eq!(
+                (spec.model(), spec.reads()),
+                (Some(Model::Net), Reads::Device)
+            );
+        }
+        for text in [
+            "socket=/s,dispatch=ioregion,tier=shadow",
+            "image=/i,dispatch=exit,reads=shadow",
+        ] {
+            let refused = format!("{text},pci=blk").parse::<DiskSpec>();
+            assert_eq!(refused, Err(BadSpec::ShadowOnPci), "{text}");
         }
     }
 

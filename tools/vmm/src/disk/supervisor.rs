@@ -83,8 +83,8 @@ impl Served {
         let lent = Resources {
             memory: &self.memory,
             state: &self.state,
-            interrupt: &self.interrupt,
-            vectors: &[],
+            interrupt: &self.interrupts.line,
+            vectors: &self.interrupts.vectors,
             events: &self.events,
         };
         let process = match connection.attach(&lent, device_end) {
@@ -113,7 +113,7 @@ fn is_hang_up(error: &io::Error) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        disk::{attachment::Attachment, registers::Registers},
+        disk::{attachment::Attachment, registers::Registers, Interrupts},
         stop::Stop,
     };
     use shunt::{
@@ -165,7 +165,7 @@ mod tests {
             processes: AtomicU64::new(0),
             memory: memory::allocate(&[(GuestAddress(0), 4096)]).unwrap(),
             state: StatePage::create().unwrap(),
-            interrupt: EventFd::new(0).unwrap(),
+            interrupts: Interrupts::of_line(EventFd::new(0).unwrap()),
             events: Vec::new(),
             by_kvm: None,
             shadow: None,

@@ -46,6 +46,17 @@ pub struct PacketReport {
     pub lost: u64,
 }
 
+/// What the guest says of its random bytes, or of its console, at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByteReport {
+    /// The module that drives it.
+    pub driver: String,
+    /// The features that it chose.
+    pub features: u64,
+    /// Bytes that were random, or came back as they were.
+    pub bytes: u64,
+}
+
 /// What L1 found in the image after the guest had gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageReport {
@@ -68,6 +79,8 @@ pub struct Report {
     pub guest: Option<GuestReport>,
     /// What it reported of its network interface.
     pub packets: Option<PacketReport>,
+    /// What it reported of random bytes, or of its console.
+    pub bytes: Option<ByteReport>,
     /// What the VMM reported (its `--report`).
     pub vmm: Option<serde_json::Value>,
     /// What the image holds.

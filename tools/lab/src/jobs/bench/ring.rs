@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{ensure, Context, Result};
 
-use crate::chart::{Chart, Form, Panel, Style};
 use super::{parse, Lab, Row};
+use crate::chart::{Chart, Form, Panel, Style};
 use crate::out;
 use crate::progress::Step;
 

@@ -142,14 +142,49 @@ mod tests {
     #[test]
     fn each_place_has_its_name_and_all_loss_has_a_place() {
         let cases = [
-            ("ring full", measured(100, 90, [90, 10, 90], [90, 0]), 180, 0),
+            (
+                "ring full",
+                measured(100, 90, [90, 10, 90], [90, 0]),
+                180,
+                0,
+            ),
             ("not read", measured(100, 90, [90, 0, 90], [90, 0]), 180, 0),
-            ("in the device", measured(100, 90, [100, 0, 90], [90, 0]), 180, 0),
-            ("interrupt lost", measured(100, 90, [100, 0, 90], [90, 0]), 190, 0),
-            ("guest drop", measured(100, 90, [100, 0, 90], [100, 10]), 190, 0),
-            ("notification lost", measured(100, 90, [100, 0, 90], [100, 0]), 190, 0),
-            ("host drop", measured(100, 90, [100, 0, 90], [100, 0]), 200, 10),
-            ("host drop", measured(100, 90, [100, 0, 100], [100, 0]), 200, 0),
+            (
+                "in the device",
+                measured(100, 90, [100, 0, 90], [90, 0]),
+                180,
+                0,
+            ),
+            (
+                "interrupt lost",
+                measured(100, 90, [100, 0, 90], [90, 0]),
+                190,
+                0,
+            ),
+            (
+                "guest drop",
+                measured(100, 90, [100, 0, 90], [100, 10]),
+                190,
+                0,
+            ),
+            (
+                "notification lost",
+                measured(100, 90, [100, 0, 90], [100, 0]),
+                190,
+                0,
+            ),
+            (
+                "host drop",
+                measured(100, 90, [100, 0, 90], [100, 0]),
+                200,
+                10,
+            ),
+            (
+                "host drop",
+                measured(100, 90, [100, 0, 100], [100, 0]),
+                200,
+                0,
+            ),
         ];
         for (name, load, requests, failed) in cases {
             let loss = Loss::of(&load, requests, failed);

@@ -122,7 +122,9 @@ fn rows(guest: &Guest, raw: &Raw) -> Result<Vec<Row>> {
 /// What is not as promised: loss without a place, loss below capacity, or a stall that is not found where
 /// the device makes it.
 fn broken(guest: &Guest, rows: &[Row]) -> Option<String> {
-    let losing = rows.iter().find(|row| row.is_below_capacity() && row.lost() > 0);
+    let losing = rows
+        .iter()
+        .find(|row| row.is_below_capacity() && row.lost() > 0);
     match (losing, &guest.stalls) {
         (Some(row), None) => Some(format!("{} lost: {:?}", row.lost(), row.loss)),
         (None, Some(place)) => Some(format!("nothing is lost, so there is no {place}")),

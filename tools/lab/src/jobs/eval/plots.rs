@@ -28,8 +28,14 @@ pub(super) fn draw(rows: &[Row]) -> Vec<Plot> {
         let name = |what: &str| format!("{what}-{driver}-{ring}");
         let over = |what, form, value, unit| over_rates(&ours, title(what), form, value, unit);
         plots.extend([
-            (name("load-latency"), over("Load and latency", Form::Powers, microseconds, "median µs")),
-            (name("load-loss"), over("Load and loss", Form::Lines, Row::loss_percent, "% lost")),
+            (
+                name("load-latency"),
+                over("Load and latency", Form::Powers, microseconds, "median µs"),
+            ),
+            (
+                name("load-loss"),
+                over("Load and loss", Form::Lines, Row::loss_percent, "% lost"),
+            ),
             (name("cost"), costs(&ours, title("Cost of a frame"))),
         ]);
     }
@@ -61,7 +67,10 @@ fn over_rates(rows: &[&Row], title: String, form: Form, value: Value, unit: &str
         axis: "rate, in % of the capacity",
         places: rates.iter().map(u64::to_string).collect(),
         styles: styles(&modes),
-        panels: unique(rows, |row| row.size).into_iter().map(panel).collect(),
+        panels: unique(rows, |row| row.size)
+            .into_iter()
+            .map(panel)
+            .collect(),
     }
     .svg()
 }
@@ -86,10 +95,14 @@ fn costs(rows: &[&Row], title: String) -> String {
         panel("frames per ms, at most", None, |row| {
             1e6 * row.received as f64 / row.nanoseconds as f64
         }),
-        panel("accesses that the device handles, at the lowest rate", least, |row| {
-            row.per_frame(row.accesses)
+        panel(
+            "accesses that the device handles, at the lowest rate",
+            least,
+            |row| row.per_frame(row.accesses),
+        ),
+        panel("exits to the VMM, at the lowest rate", least, |row| {
+            row.per_frame(row.exits)
         }),
-        panel("exits to the VMM, at the lowest rate", least, |row| row.per_frame(row.exits)),
     ];
     Chart {
         title,
@@ -117,7 +130,10 @@ fn find<'a>(rows: &[&'a Row], mode: &str, size: usize, rate: Option<u64>) -> Opt
 }
 
 /// The values that rows have, in the order in which they first come.
-fn unique<R: std::borrow::Borrow<Row>, T: PartialEq>(rows: &[R], value: impl Fn(&Row) -> T) -> Vec<T> {
+fn unique<R: std::borrow::Borrow<Row>, T: PartialEq>(
+    rows: &[R],
+    value: impl Fn(&Row) -> T,
+) -> Vec<T> {
     let mut values = Vec::new();
     for row in rows {
         let value = value(row.borrow());

@@ -8,7 +8,8 @@ use super::matrix::Matrix;
 use super::plots::Plot;
 use super::row::Row;
 
-const STYLE: &str = "body{font-family:sans-serif;max-width:75em;margin:2em auto;padding:0 1em;line-height:1.4}\
+const STYLE: &str =
+    "body{font-family:sans-serif;max-width:75em;margin:2em auto;padding:0 1em;line-height:1.4}\
     table{border-collapse:collapse;font-size:.85em;margin:1em 0}\
     td,th{padding:.2em .6em;text-align:right;border-bottom:1px solid #ddd}\
     td:nth-child(-n+3),th:nth-child(-n+3){text-align:left}\
@@ -95,7 +96,8 @@ fn cells(row: &Row) -> [String; COLUMNS.len()] {
         row.ring.clone(),
         row.mode.clone(),
         row.size.to_string(),
-        row.rate.map_or("window".to_owned(), |rate| rate.to_string()),
+        row.rate
+            .map_or("window".to_owned(), |rate| rate.to_string()),
         (row.nanoseconds / row.sent.max(1)).to_string(),
         micros(row.median),
         micros(row.slow),
@@ -111,7 +113,9 @@ fn cells(row: &Row) -> [String; COLUMNS.len()] {
 fn lost(row: &Row) -> String {
     let parts = row.loss.parts();
     let parts = parts.iter().filter(|(_, frames)| *frames != 0);
-    let parts: Vec<String> = parts.map(|(name, frames)| format!("{frames} {name}")).collect();
+    let parts: Vec<String> = parts
+        .map(|(name, frames)| format!("{frames} {name}"))
+        .collect();
     match parts.is_empty() {
         true => "0".to_owned(),
         false => parts.join(", "),

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+
+//! A virtio entropy device in its own process.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use shunt::offer::Offer;
+use shunt::serve::serve;
+use shunt::session::Session;
+use shunt::virtio_bus::Slot;
+use shunt_rng::Rng;
+
+/// Serves the kernel's random numbers as a virtio entropy device to a VMM.
+#[derive(Parser)]
+struct Options {
+    /// Socket where shunt-vmm listens. The process ends when the VMM hangs up.
+    #[arg(long, value_name = "SOCKET")]
+    connect: PathBuf,
+    #[command(flatten)]
+    offer: Offer,
+}
+
+fn main() -> anyhow::Result<()> {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let options = Options::parse();
+    rustix::thread::set_no_new_privs(true).context("PR_SET_NO_NEW_PRIVS")?;
+    let socket = &options.connect;
+    let session = Session::connect(socket).with_context(|| format!("at {}", socket.display()))?;
+    let slot = Slot::of_session(&session).context("the descriptors")?;
+    let rng = Rng::default().offering(options.offer.features());
+    serve(session, &mut *slot.put(rng)).context("session ended")
+}
