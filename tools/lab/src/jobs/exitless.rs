@@ -28,8 +28,9 @@ const TEST_LIMIT: u64 = 60;
 /// Seconds for all tests in Bochs.
 const VMX_LIMIT: u64 = 300;
 
-/// Seconds for all tests with a Linux guest.
-const LINUX_LIMIT: u64 = 300;
+/// Seconds for all tests with Linux guests, and what the program is told of each of them: most boot one.
+const LINUX_LIMIT: u64 = 600;
+const LINUX_TEST_LIMIT: &str = "--limit=120";
 
 /// A boot of `irq_tests`.
 struct Tests<'a> {
@@ -84,7 +85,7 @@ fn linux(lab: &Lab, slower: u64, name: &str, word: &str, devices: &[&str]) -> Re
         images: &other_vmm::images(&lab.places, &lab.images)?,
         devices,
         cpus: 2,
-        words: &[word],
+        words: &[word, LINUX_TEST_LIMIT],
         limit: Duration::from_secs(LINUX_LIMIT),
     };
     tests.run(lab)
