@@ -86,6 +86,8 @@ pub struct Rtl8139<W> {
     mac: [u8; 6],
     registers: [u8; SIZE as usize],
     eeprom: Microwire,
+    /// Which of the transmit buffers is sent next.
+    next_buffer: usize,
     /// There may be frames to receive.
     kicked: bool,
 }
@@ -105,6 +107,7 @@ impl<W: Wire> Rtl8139<W> {
             mac,
             registers: [0; SIZE as usize],
             eeprom: Microwire::new(words(mac)),
+            next_buffer: 0,
             kicked: false,
         };
         device.reset();
@@ -113,6 +116,7 @@ impl<W: Wire> Rtl8139<W> {
 
     fn reset(&mut self) {
         self.registers.fill(0);
+        self.next_buffer = 0;
         self.registers[..6].copy_from_slice(&self.mac);
         for buffer in 0..TRANSMIT_BUFFERS {
             self.set_long(TRANSMIT_STATUS + 4 * buffer, OWN);
@@ -169,9 +173,7 @@ impl<W: Wire> Rtl8139<W> {
                 self.kicked = true;
                 self.update_emptiness();
             }
-            INTERRUPT_STATUS => {
-                self.set_word(at, self.word(at) & !(value as u16));
-            }
+            INTERRUPT_STATUS => self.acknowledge(value as u16),
             TRANSMIT_CONFIG => self.set_long(at, value & !VERSION_BITS | VERSION),
             EEPROM => self.write_eeprom(value as u8),
             PHY_STATUS | PARTNER | WRITE_POINTER => {}
@@ -180,6 +182,14 @@ impl<W: Wire> Rtl8139<W> {
                 self.registers[at..at + width.bytes()].copy_from_slice(&bytes[..width.bytes()]);
             }
         }
+    }
+
+    /// Linux' driver acknowledges after each frame, and when it has had enough frames at once, it looks
+    /// at the cause before it goes on: what says that there are frames stays as long as there are.
+    fn acknowledge(&mut self, causes: u16) {
+        let unread = if self.unread() == 0 { 0 } else { RECEIVED };
+        let rest = self.word(INTERRUPT_STATUS) & !causes | unread;
+        self.set_word(INTERRUPT_STATUS, rest);
     }
 
     fn write_eeprom(&mut self, value: u8) {
@@ -191,26 +201,30 @@ impl<W: Wire> Rtl8139<W> {
         self.registers[EEPROM] = value & !1 | u8::from(self.eeprom.output);
     }
 
-    /// Sends what the driver has given.
+    /// Sends what the driver has given: the buffers take turns, whichever it has written last.
     fn transmit(&mut self) {
-        for buffer in 0..TRANSMIT_BUFFERS {
-            let at = TRANSMIT_STATUS + 4 * buffer;
-            let status = self.long(at);
-            if self.registers[COMMAND] & TRANSMITS == 0 || status & OWN != 0 {
-                continue;
-            }
-            let address = self.long(TRANSMIT_ADDRESS + 4 * buffer);
-            let room = self.frames.room((status & LENGTH) as usize);
-            let address = GuestAddress(address.into());
-            let memory = &self.memory;
-            if room.is_some_and(|room| memory.read_slice(room, address).is_ok()) {
-                self.frames.send(self.state.counters());
-            } else {
-                self.frames.forget();
-            }
-            self.set_long(at, status | OWN | SENT);
-            self.set_word(INTERRUPT_STATUS, self.word(INTERRUPT_STATUS) | TRANSMITTED);
+        while self.transmit_next().is_some() {}
+    }
+
+    fn transmit_next(&mut self) -> Option<()> {
+        let at = TRANSMIT_STATUS + 4 * self.next_buffer;
+        let status = self.long(at);
+        if self.registers[COMMAND] & TRANSMITS == 0 || status & OWN != 0 {
+            return None;
         }
+        let address = self.long(TRANSMIT_ADDRESS + 4 * self.next_buffer);
+        let room = self.frames.room((status & LENGTH) as usize);
+        let memory = &self.memory;
+        let address = GuestAddress(address.into());
+        if room.is_some_and(|room| memory.read_slice(room, address).is_ok()) {
+            self.frames.send(self.state.counters());
+        } else {
+            self.frames.forget();
+        }
+        self.set_long(at, status | OWN | SENT);
+        self.set_word(INTERRUPT_STATUS, self.word(INTERRUPT_STATUS) | TRANSMITTED);
+        self.next_buffer = (self.next_buffer + 1) % TRANSMIT_BUFFERS;
+        Some(())
     }
 
     /// Bytes of the ring.
