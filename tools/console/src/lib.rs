@@ -124,8 +124,12 @@ impl VirtioDevice for Console {
 
     fn read_config(&self, _offset: u64, _data: &mut [u8]) {}
 
-    fn input(&self) -> Option<(BorrowedFd<'_>, usize)> {
-        Some((self.file.as_fd(), RECEIVE))
+    fn input(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
+    }
+
+    fn ready_queues(&mut self) -> Vec<usize> {
+        vec![RECEIVE]
     }
 
     fn room_needed(&mut self, queue: usize) -> Option<u32> {

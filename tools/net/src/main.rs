@@ -15,7 +15,7 @@ use shunt_net::e1000::E1000;
 use shunt_net::fault::{Fault, Faulty};
 use shunt_net::rtl8139::Rtl8139;
 use shunt_net::tap::Tap;
-use shunt_net::{Net, MAC};
+use shunt_net::{Net, MAC, MOST_PAIRS};
 
 /// Serves a tap interface as a network device to a VMM.
 #[derive(Parser)]
@@ -34,6 +34,9 @@ struct Options {
     /// virtio-pci, as the VMM has it.
     #[arg(long, value_enum, default_value_t = Model::Virtio)]
     model: Model,
+    /// Pairs of queues. An interface that was made must have been made for as many, or for one.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = pairs)]
+    queues: usize,
     /// The guest's address [default: 52:54:00:73:68:01]
     #[arg(long, value_parser = mac)]
     mac: Option<[u8; 6]>,
@@ -54,6 +57,12 @@ enum Model {
     Rtl8139,
 }
 
+fn pairs(text: &str) -> anyhow::Result<usize> {
+    let pairs = text.parse()?;
+    ensure!((1..=MOST_PAIRS).contains(&pairs), "1 to {MOST_PAIRS}");
+    Ok(pairs)
+}
+
 fn mac(text: &str) -> anyhow::Result<[u8; 6]> {
     let bytes: Vec<u8> = text
         .split(':')
@@ -70,24 +79,26 @@ fn main() -> anyhow::Result<()> {
     rustix::thread::set_no_new_privs(true).context("PR_SET_NO_NEW_PRIVS")?;
     let what = || format!("the tap {}", options.tap);
     if let Some(user) = options.make_for {
-        return Tap::make(&options.tap, user).with_context(what);
+        return Tap::make(&options.tap, user, options.queues).with_context(what);
     }
     let socket = options.connect.context("no socket is named")?;
-    let tap = Tap::open(&options.tap).with_context(what)?;
+    let taps = Tap::open(&options.tap, options.queues).with_context(what)?;
     let mac = options.mac.unwrap_or(MAC);
     let session = Session::connect(&socket).with_context(|| format!("at {}", socket.display()))?;
     let slot = Slot::of_session(&session).context("the descriptors")?;
+    let one = |mut taps: Vec<Tap>| taps.pop().context("no queue");
     let mut device: Box<dyn Device> = match options.model {
         Model::Virtio => {
-            let net = Net::new(tap, mac).offering(options.offer.features());
+            let net = Net::new(taps, mac).context("the queues")?;
+            let net = net.offering(options.offer.features());
             slot.put(if options.unmerged {
                 net.unmerged()
             } else {
                 net
             })
         }
-        Model::E1000 => Box::new(E1000::new(tap, mac, slot).with_context(what)?),
-        Model::Rtl8139 => Box::new(Rtl8139::new(tap, mac, slot).with_context(what)?),
+        Model::E1000 => Box::new(E1000::new(one(taps)?, mac, slot).with_context(what)?),
+        Model::Rtl8139 => Box::new(Rtl8139::new(one(taps)?, mac, slot).with_context(what)?),
     };
     if let Some(fault) = options.fault {
         device = Box::new(Faulty::new(device, session.state.clone(), fault));

@@ -41,6 +41,10 @@ impl Wire for Socket {
     fn set_offloads(&self, _: Features) -> io::Result<()> {
         Ok(())
     }
+
+    fn set_in_use(&self, _: bool) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 type Queue = Ring<GuestArea, Vec<Slot<u64>>>;
@@ -81,7 +85,9 @@ impl Rig {
         let (near, far_end) =
             socketpair(AddressFamily::UNIX, kind, SocketFlags::NONBLOCK, None).unwrap();
         let interrupt = EventFd::new(libc::EFD_NONBLOCK).unwrap();
-        let net = Net::new(Socket(near), MAC).offering(features);
+        let net = Net::new(vec![Socket(near)], MAC)
+            .unwrap()
+            .offering(features);
         let line = interrupt.try_clone().unwrap();
         let state = StatePage::create().unwrap();
         let device = VirtioMmio::new(net, memory.clone(), state, line);

@@ -32,6 +32,10 @@ impl Wire for Socket {
     fn set_offloads(&self, _: Features) -> io::Result<()> {
         Ok(())
     }
+
+    fn set_in_use(&self, _: bool) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 struct Rig {

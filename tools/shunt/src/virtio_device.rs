@@ -52,10 +52,15 @@ pub trait VirtioDevice {
         let _ = features;
     }
 
-    /// What becomes readable when there may be messages for the driver, and the queue whose buffers
-    /// wait for them.
-    fn input(&self) -> Option<(BorrowedFd<'_>, usize)> {
+    /// What becomes readable when there may be messages for the driver.
+    fn input(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    /// The queues whose buffers wait for messages that may be there since [`input`](Self::input)
+    /// became readable; it says so once for each.
+    fn ready_queues(&mut self) -> Vec<usize> {
+        Vec::new()
     }
 
     /// How many writable bytes the next message for this queue needs, which is

@@ -282,11 +282,11 @@ impl<D: VirtioDevice> Device for VirtioPci<D> {
     }
 
     fn input(&self) -> Option<BorrowedFd<'_>> {
-        self.device.input().map(|(fd, _)| fd)
+        self.device.input()
     }
 
     fn input_ready(&mut self) {
-        if let Some((_, queue)) = self.device.input() {
+        for queue in self.device.ready_queues() {
             let _ = self.kick(queue);
         }
     }

@@ -13,7 +13,7 @@ const MANUAL: &str = "\
 Disks:
   --disk image=FILE,dispatch=exit[,readonly][,reads=device|shadow]
          [,packed][,in-order][,notification-data]
-  --disk tap=NAME,dispatch=exit[,reads=device|shadow][,packed][,in-order][,notification-data]
+  --disk tap=NAME,dispatch=exit[,queues=N][,reads=device|shadow][,packed][,in-order][,notification-data]
   --disk console=FILE,dispatch=exit[,...]      --disk rng,dispatch=exit[,...]
   --disk socket=PATH,dispatch=exit-ipc[,notify=register|ioeventfd][,reads=device|shadow]
          [,timeout=MS]

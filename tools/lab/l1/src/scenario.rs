@@ -389,6 +389,19 @@ impl Scenario {
         words.any(|word| word.starts_with("--reset-every"))
     }
 
+    /// Pairs of queues of its network interface.
+    #[must_use]
+    pub fn queue_pairs(&self) -> u64 {
+        let mut words = self
+            .device
+            .iter()
+            .filter_map(|word| word.strip_prefix("--queues="));
+        words
+            .next()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(1)
+    }
+
     /// Whether the device is a process of its own.
     #[must_use]
     pub fn is_remote(&self) -> bool {

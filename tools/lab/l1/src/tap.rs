@@ -45,15 +45,15 @@ impl Tap {
     /// A program failed.
     pub(crate) fn wanted_by(scenario: &Scenario) -> Result<Option<Self>> {
         match scenario.task {
-            Task::Packets => Self::with_server().map(Some),
-            Task::Reflection => Self::silent().map(Some),
+            Task::Packets => Self::with_server(scenario).map(Some),
+            Task::Reflection => Self::silent(scenario).map(Some),
             Task::Files | Task::Load | Task::Bytes => Ok(None),
         }
     }
 
     /// One on which nothing goes but what somebody sends there.
-    fn silent() -> Result<Self> {
-        let tap = Self::new()?;
+    fn silent(scenario: &Scenario) -> Result<Self> {
+        let tap = Self::new(scenario)?;
         if Path::new(NO_IPV6).exists() {
             fs::write(NO_IPV6, "1").context(NO_IPV6)?;
         }
@@ -61,18 +61,19 @@ impl Tap {
         Ok(tap)
     }
 
-    fn new() -> Result<Self> {
+    fn new(scenario: &Scenario) -> Result<Self> {
         run(&["/bin/insmod", MODULE])?;
         // As udev does.
         let for_all = fs::Permissions::from_mode(0o666);
         fs::set_permissions(DRIVER, for_all).context(DRIVER)?;
         let user = DEVICE_UID.to_string();
-        run(&["/bin/shunt-net", "--tap", NAME, "--make-for", &user])?;
+        let queues = format!("--queues={}", scenario.queue_pairs());
+        run(&["/bin/shunt-net", "--tap", NAME, "--make-for", &user, &queues])?;
         Ok(Self { server: None })
     }
 
-    fn with_server() -> Result<Self> {
-        let mut tap = Self::new()?;
+    fn with_server(scenario: &Scenario) -> Result<Self> {
+        let mut tap = Self::new(scenario)?;
         run(&["/bin/ip", "address", "add", ADDRESS, "dev", NAME])?;
         run(&["/bin/ip", "link", "set", NAME, "up"])?;
         let server = Command::new("/bin/nc")
@@ -93,7 +94,7 @@ impl Drop for Tap {
             let _ = server.kill();
             let _ = server.wait();
         }
-        let _ = run(&["/bin/tunctl", "-d", NAME]);
+        let _ = run(&["/bin/ip", "link", "delete", NAME]);
         let _ = run(&["/bin/rmmod", "tun"]);
     }
 }

@@ -76,6 +76,7 @@ fn check_packets(scenario: &Scenario, report: &Report, broken: &mut Broken) {
         return;
     };
     broken.equal("driver", guest.driver.as_str(), scenario.driver.module());
+    broken.equal("queues", guest.queues, scenario.queue_pairs());
     broken.equal("pings answered", guest.pings, PINGS);
     broken.equal("packets lost", guest.lost, 0);
     broken.unless(guest.echoed > 0, || "nothing was echoed".to_owned());
@@ -341,6 +342,7 @@ mod tests {
             report.packets = Some(PacketReport {
                 driver: "virtio_net".to_owned(),
                 features: Features::RING_PACKED.with(MRG_RXBUF).bits(),
+                queues: 1,
                 pings: PINGS,
                 echoed: 1000,
                 received: [PINGS + 10, 2000],

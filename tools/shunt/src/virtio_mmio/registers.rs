@@ -65,11 +65,11 @@ impl<D: VirtioDevice> Device for VirtioMmio<D> {
     }
 
     fn input(&self) -> Option<BorrowedFd<'_>> {
-        self.device.input().map(|(fd, _)| fd)
+        self.device.input()
     }
 
     fn input_ready(&mut self) {
-        if let Some((_, queue)) = self.device.input() {
+        for queue in self.device.ready_queues() {
             self.kick(queue);
         }
     }

@@ -77,8 +77,8 @@ impl Hosted {
                 slot.put(console.offering(spec.offer))
             }
             Backend::Rng => slot.put(Rng::default().offering(spec.offer)),
-            Backend::Tap(name) => {
-                interface(name, spec, slot).with_context(|| format!("the tap {name}"))?
+            Backend::Tap { name, queues } => {
+                interface(name, *queues, spec, slot).with_context(|| format!("the tap {name}"))?
             }
         };
         let input = device.input().map(|input| input.try_clone_to_owned());
@@ -154,12 +154,18 @@ impl Hosted {
 }
 
 /// A network interface as the guest is to have it.
-fn interface(tap: &str, spec: &HostedSpec, slot: Slot) -> io::Result<Box<dyn Device + Send>> {
-    let tap = Tap::open(tap)?;
+fn interface(
+    tap: &str,
+    queues: usize,
+    spec: &HostedSpec,
+    slot: Slot,
+) -> io::Result<Box<dyn Device + Send>> {
+    let mut taps = Tap::open(tap, queues)?;
+    let mut one = || taps.pop().ok_or(io::ErrorKind::InvalidInput);
     Ok(match spec.model {
-        Some(Model::E1000) => Box::new(E1000::new(tap, MAC, slot)?),
-        Some(Model::Rtl8139) => Box::new(Rtl8139::new(tap, MAC, slot)?),
-        _ => slot.put(Net::new(tap, MAC).offering(spec.offer)),
+        Some(Model::E1000) => Box::new(E1000::new(one()?, MAC, slot)?),
+        Some(Model::Rtl8139) => Box::new(Rtl8139::new(one()?, MAC, slot)?),
+        _ => slot.put(Net::new(taps, MAC)?.offering(spec.offer)),
     })
 }
 

@@ -5,6 +5,7 @@
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use shunt::channel::Transport;
+use shunt_net::MOST_PAIRS;
 use virtio_spec::features::Features;
 
 use crate::{
@@ -23,6 +24,7 @@ const KEYS: Keys = Keys {
     all: &[
         "image",
         "tap",
+        "queues",
         CONSOLE,
         RNG,
         "socket",
@@ -76,7 +78,12 @@ pub(crate) enum Backend {
         read_only: bool,
     },
     /// A network interface: the tap of this name.
-    Tap(String),
+    Tap {
+        /// Its name.
+        name: String,
+        /// Pairs of queues.
+        queues: usize,
+    },
     /// A console whose other end has this file.
     Console(PathBuf),
     /// Random numbers.
@@ -246,7 +253,8 @@ impl FromStr for DiskSpec {
 
 fn backend(pairs: &mut Pairs) -> Result<Backend, BadSpec> {
     if let Some(tap) = pairs.take("tap") {
-        return Ok(Backend::Tap(tap));
+        let queues = queues(pairs)?;
+        return Ok(Backend::Tap { name: tap, queues });
     }
     if let Some(file) = pairs.take(CONSOLE) {
         return Ok(Backend::Console(file.into()));
@@ -258,6 +266,16 @@ fn backend(pairs: &mut Pairs) -> Result<Backend, BadSpec> {
         path: pairs.need("image", "exit")?.into(),
         read_only: pairs.take(READONLY).is_some(),
     })
+}
+
+fn queues(pairs: &mut Pairs) -> Result<usize, BadSpec> {
+    let Some(value) = pairs.take("queues") else {
+        return Ok(1);
+    };
+    match value.parse() {
+        Ok(queues @ 1..=MOST_PAIRS) => Ok(queues),
+        _ => Err(BadSpec::BadValue("queues", value, "1 to 7")),
+    }
 }
 
 fn offer(pairs: &mut Pairs) -> Features {

@@ -30,6 +30,19 @@ pub(super) const PACKETS: &[Scenario] = &[
         ..NET
     },
     Scenario {
+        name: "net-exit-queues",
+        dispatch: Dispatch::Exit,
+        device: &["--queues=2"],
+        cpus: 2,
+        ..NET
+    },
+    Scenario {
+        name: "net-ioregion-queues",
+        device: &["--queues=2", "--packed"],
+        cpus: 2,
+        ..NET
+    },
+    Scenario {
         name: "net-ioregion-packed",
         device: &["--packed"],
         ..NET

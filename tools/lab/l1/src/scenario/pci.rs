@@ -76,6 +76,13 @@ pub(super) const PCI: &[Scenario] = &[
         ..INTERFACE
     },
     Scenario {
+        name: "net-pci-rules-queues",
+        options: &[NET, "tier=rules"],
+        device: &["--queues=2"],
+        cpus: 2,
+        ..INTERFACE
+    },
+    Scenario {
         name: "net-pci-channel",
         options: &[NET, "tier=ring"],
         ..INTERFACE

@@ -34,6 +34,8 @@ pub struct PacketReport {
     pub driver: String,
     /// The features that it chose.
     pub features: u64,
+    /// Transmit queues that its driver uses.
+    pub queues: u64,
     /// Pings that were answered.
     pub pings: u64,
     /// Bytes that were sent and came back as they were.
