@@ -69,10 +69,10 @@ pub(crate) fn start() -> Asm {
     program
 }
 
-/// Asks the device for an interrupt. Ax is 0.
-fn raise(program: &mut Asm) {
+/// Asks the device for an interrupt, `soon` if it is the HPET. Ax is 0.
+fn raise(program: &mut Asm, soon: i32) {
     match hpet::is_used() {
-        true => set_timer(program),
+        true => set_timer(program, soon),
         false => {
             program
                 .add_imm(Reg::Ax, 1)
@@ -81,13 +81,18 @@ fn raise(program: &mut Asm) {
     }
 }
 
-/// Sets the timer to soon, and waits until that has passed. If an exit takes so long that the counter
-/// is beyond it already when it gets to the comparator, no interrupt comes.
-fn set_timer(program: &mut Asm) {
+/// Sets the timer. If an exit takes so long that the counter is beyond that already when it gets to the
+/// comparator, no interrupt comes.
+fn set_timer(program: &mut Asm, soon: i32) {
     program
         .load(Width::Quad, Reg::Ax, Mem::At(Reg::Si))
-        .add_imm(Reg::Ax, hpet::SOON)
-        .store(Width::Quad, Mem::At(Reg::Bx), Reg::Ax)
+        .add_imm(Reg::Ax, soon)
+        .store(Width::Quad, Mem::At(Reg::Bx), Reg::Ax);
+}
+
+/// Waits until [`hpet::SOON`] is over.
+fn let_pass(program: &mut Asm) {
+    program
         .push(Reg::Cx)
         .repeat(hpet::PATIENCE, |_| {})
         .pop(Reg::Cx);
@@ -96,9 +101,12 @@ fn set_timer(program: &mut Asm) {
 /// Asks the device for an interrupt, and waits for it. Ax is 0.
 fn raise_and_wait(program: &mut Asm) {
     match hpet::is_used() {
-        true => program.repeat_until_set(Mem::Ram(DONE), set_timer),
+        true => program.repeat_until_set(Mem::Ram(DONE), |body| {
+            set_timer(body, hpet::SOON);
+            let_pass(body);
+        }),
         false => {
-            raise(program);
+            raise(program, 0);
             program.spin_until_set(Mem::Ram(DONE))
         }
     };
@@ -129,13 +137,14 @@ pub(crate) fn ask_in_turn(program: &mut Asm, places: &[u32], count: u32) {
     mark(program);
 }
 
-/// As [`ask_for`], but halts until the interrupt comes. Others' interrupts may end a halt, too.
-pub(crate) fn ask_and_halt(program: &mut Asm, count: u32) {
+/// As [`ask_for`], but halts until the interrupt comes, `soon` if it is the HPET's. Others' interrupts may
+/// end a halt, too.
+pub(crate) fn ask_and_halt(program: &mut Asm, count: u32, soon: i32) {
     program.repeat(count, |body| {
         body.interrupts_off()
             .zero(Reg::Ax)
             .store(Width::Long, Mem::Ram(DONE), Reg::Ax);
-        raise(body);
+        raise(body, soon);
         body.repeat_until_set(Mem::Ram(DONE), |body| {
             body.interrupts_on().halt().interrupts_off();
         });
@@ -147,15 +156,20 @@ pub(crate) fn ask_and_halt(program: &mut Asm, count: u32) {
 /// Asks the device for an interrupt and does not take it: exits with interrupts off.
 pub(crate) fn ask_and_leave(program: &mut Asm) {
     program.interrupts_off().zero(Reg::Ax);
-    raise(program);
+    raise(program, hpet::SOON);
+    let_pass(program);
     mark(program);
 }
 
 /// Asks the device for an interrupt while the priority of the task is above it, and exits; then has it
 /// come, and exits.
 pub(crate) fn ask_and_postpone(program: &mut Asm) {
-    program.write_msr(PRIORITY, HIGH).zero(Reg::Ax);
-    raise(program);
+    program
+        .write_msr(PRIORITY, HIGH)
+        .zero(Reg::Ax)
+        .store(Width::Long, Mem::Ram(DONE), Reg::Ax);
+    raise(program, hpet::SOON);
+    let_pass(program);
     mark(program);
     program.write_msr(PRIORITY, 0);
     program.spin_until_set(Mem::Ram(DONE));

@@ -24,8 +24,10 @@ pub(crate) const COMPARATOR: u64 = 0x148;
 /// A register that a handler can write 1 to, without any effect: status of interrupts that are no
 /// messages.
 pub(crate) const STATUS: u64 = 0x20;
-/// From now to the interrupt, in ticks of the counter: longer than it takes a guest to write that down.
+/// From now to the interrupt, in ticks of the counter: longer than it takes a guest to write that down,
+/// and than it takes one with an exit for a timer of the host's meanwhile.
 pub(crate) const SOON: i32 = 500;
+pub(crate) const LATER: i32 = 50_000;
 /// How often a guest goes round a loop of two instructions until that has come. A tick of Bochs' is an
 /// instruction.
 pub(crate) const PATIENCE: u32 = 1000;

@@ -14,6 +14,7 @@ use rawguest::Machine;
 use super::{exits_of, expect_direct, expect_ordinary, expect_seen, print, COUNT};
 use crate::exitless::Exitless;
 use crate::guest::{ask_and_halt, ask_and_leave, ask_for, ask_in_turn, handler_of, seen, start};
+use crate::hpet;
 use crate::scene::{cpus, pin, route_all, run_to_mark, Exits, Line, Scene, VECTORS};
 
 /// The place of a machine's second device, whose number is the same.
@@ -89,19 +90,20 @@ pub(super) fn halts() -> Result<()> {
         .fd()
         .enable_cap(&halts_without_exit)
         .context("KVM_CAP_X86_DISABLE_EXITS")?;
-    let (exits, exitless) = exits_while_halting("halts", machine)?;
+    let (exits, exitless) = exits_while_halting("halts", machine, hpet::SOON)?;
     expect_direct(exits, &exitless)
 }
 
 /// A vCPU that KVM has halted does not run: its interrupts are injected, and wake it.
 pub(super) fn halts_in_kvm() -> Result<()> {
-    let (exits, _) = exits_while_halting("halts_in_kvm", Machine::with_local_apics()?)?;
+    let machine = Machine::with_local_apics()?;
+    let (exits, _) = exits_while_halting("halts_in_kvm", machine, hpet::LATER)?;
     expect_ordinary(exits)
 }
 
-fn exits_while_halting(name: &str, machine: Machine) -> Result<(Exits, Exitless)> {
+fn exits_while_halting(name: &str, machine: Machine, soon: i32) -> Result<(Exits, Exitless)> {
     let mut program = start();
-    ask_and_halt(&mut program, COUNT);
+    ask_and_halt(&mut program, COUNT, soon);
     exits_of(name, Scene::on(cpus()[0], machine, 0, &program)?, Some(0))
 }
 
