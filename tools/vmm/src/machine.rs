@@ -183,20 +183,23 @@ fn create_vcpus(kvm: &Kvm, vm: &VmFd, options: &Options) -> Result<Vec<VcpuFd>> 
         .collect()
 }
 
+/// What is on the PCI bus.
+type Functions = Vec<Box<dyn Function>>;
+
 /// The disks, and those of them that are PCI functions.
 fn create_disks(
     options: &Options,
     machine: &disk::Machine<'_>,
     routes: &Arc<Routes>,
     window: &mut Window,
-) -> Result<(Vec<Disk>, Vec<Box<dyn Function>>)> {
+) -> Result<(Vec<Disk>, Functions)> {
     let wiring = Arc::new(Wiring {
         vm: Arc::clone(machine.vm),
         routes: Arc::clone(routes),
         arming: None,
     });
     let pins = pins(options)?;
-    let (mut disks, mut functions): (Vec<Disk>, Vec<Box<dyn Function>>) = Default::default();
+    let (mut disks, mut functions) = (Vec::new(), Functions::new());
     for (index, spec) in options.disks.iter().enumerate() {
         let what = || format!("disk {index}");
         let Some(model) = spec.model() else {

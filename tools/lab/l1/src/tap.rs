@@ -68,7 +68,14 @@ impl Tap {
         fs::set_permissions(DRIVER, for_all).context(DRIVER)?;
         let user = DEVICE_UID.to_string();
         let queues = format!("--queues={}", scenario.queue_pairs());
-        run(&["/bin/shunt-net", "--tap", NAME, "--make-for", &user, &queues])?;
+        run(&[
+            "/bin/shunt-net",
+            "--tap",
+            NAME,
+            "--make-for",
+            &user,
+            &queues,
+        ])?;
         Ok(Self { server: None })
     }
 
