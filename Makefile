@@ -36,6 +36,7 @@ endif
 
 bench: modules ## Count instructions per access into out/bench/results.json
 	@$(setup) control
+	@$(setup) mended-qemu
 	@$(lab) bench
 
 eval: modules ## Load, latency and loss of network devices into out/eval

@@ -39,6 +39,8 @@ pub(crate) fn print(module: &Path) -> Result<()> {
 
 /// What a VM that has nothing to do with it pays for the module.
 fn unarmed_extra(module: &Path) -> Result<()> {
+    // L1 has just booted, and does things of which it has fewer later.
+    unarmed()?;
     modules::load(module)?;
     let with = unarmed()?;
     modules::unload().context("unloading exitless.ko")?;

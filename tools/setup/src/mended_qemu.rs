@@ -25,14 +25,15 @@ const PROGRAM: &str = "qemu-system-x86_64";
 const SUITE: &str = "trixie";
 
 /// How many ways there were to build it: to be raised with another one.
-const BUILD: &str = "1";
+const BUILD: &str = "2";
 
 /// Programs and headers that the build needs, and Debian's packages of them.
-const NEEDS: [(&str, &str); 4] = [
+const NEEDS: [(&str, &str); 5] = [
     ("/usr/bin/ninja", "ninja-build"),
     ("/usr/bin/pkg-config", "pkg-config"),
     ("/usr/include/glib-2.0/glib.h", "libglib2.0-dev"),
     ("/usr/include/zlib.h", "zlib1g-dev"),
+    ("/usr/include/slirp/libslirp.h", "libslirp-dev"),
 ];
 
 /// Python's modules that it needs, in versions that older releases do not have.
@@ -44,6 +45,7 @@ const OPTIONS: &[&str] = &[
     "--without-default-features",
     "--enable-tcg",
     "--enable-plugins",
+    "--enable-slirp",
     "--disable-docs",
     "--disable-tools",
     "--disable-guest-agent",

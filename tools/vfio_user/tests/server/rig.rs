@@ -15,7 +15,6 @@ use shunt::chain::{BadChain, Chain};
 use shunt::counters::{CounterValues, Counters};
 use shunt::pci::PciDevice;
 use shunt::state::StatePage;
-use shunt::state::StatePage;
 use shunt::virtio_device::VirtioDevice;
 use shunt::virtio_pci::VirtioPci;
 use vfio_user::client::{CallError, Client};

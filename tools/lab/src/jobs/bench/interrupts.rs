@@ -14,7 +14,7 @@ use crate::jobs::Lab;
 use crate::other_vmm;
 use crate::out;
 use crate::progress::print;
-use crate::qemu::Machine;
+use crate::qemu::{Machine, Program};
 
 /// A deterministic boot of `irq_tests`.
 struct Boot {
@@ -71,14 +71,15 @@ const NIC: &[&str] = &[
 
 /// All of them: their rows, and what was wrong.
 pub(super) fn measure(lab: &Lab) -> Result<(Vec<Row>, Vec<String>)> {
-    let (mut rows, mut failures) = RAW.measure(lab, &lab.images)?;
+    let (mut rows, mut failures) = RAW.measure(lab, &Program::mended(&lab.places)?, &lab.images)?;
     if let Some(reason) = other_vmm::missing() {
         print(&format!("no figures of Linux guests: {reason}"));
         return Ok((rows, failures));
     }
     let images = other_vmm::images(&lab.places, &lab.images)?;
+    let mended = Program::mended(&lab.places)?;
     for boot in LINUX {
-        let (more, broken) = boot.measure(lab, &images)?;
+        let (more, broken) = boot.measure(lab, &mended, &images)?;
         rows.extend(more);
         failures.extend(broken);
     }
@@ -89,13 +90,19 @@ pub(super) fn measure(lab: &Lab) -> Result<(Vec<Row>, Vec<String>)> {
 }
 
 impl Boot {
-    fn measure(&self, lab: &Lab, images: &Images) -> Result<(Vec<Row>, Vec<String>)> {
+    fn measure(
+        &self,
+        lab: &Lab,
+        qemu: &Program,
+        images: &Images,
+    ) -> Result<(Vec<Row>, Vec<String>)> {
         let directory = lab.places.out(&format!("bench/{}", self.name))?;
         let words = ["/bin/irq_tests", "--figures"].iter().chain(self.words);
         let job = Job::Program(words.map(|&word| word.to_owned()).collect());
         let mut hardware = exitless::hardware(self.devices);
         hardware.cmdline = format!("{} {}", hardware.cmdline, self.cmdline);
         let machine = Machine {
+            qemu,
             deterministic: true,
             hardware: &hardware,
             images,
