@@ -13,9 +13,9 @@ use crate::scenario::{Dispatch, Driver, Scenario, Task};
 /// One guest and its loads. Its text form has no blanks and no commas: it is a word of L1's command line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Series {
-    /// Who serves the registers: `exit-ipc` or `ioregion`.
+    /// Who serves the registers: `exit`, `exit-ipc` or `ioregion`.
     pub dispatch: String,
-    /// What drives the interface.
+    /// The module that drives the interface.
     pub driver: String,
     /// More words of the VMM's `--disk` option.
     pub options: Vec<String>,
@@ -103,15 +103,20 @@ impl Series {
     /// There is no such dispatch or driver.
     pub fn scenario(&self) -> Result<Scenario, String> {
         let dispatch = match self.dispatch.as_str() {
+            "exit" => Dispatch::Exit,
             "exit-ipc" => Dispatch::ExitIpc,
             "ioregion" => Dispatch::Ioregion,
             other => return Err(format!("no series has the dispatch {other}")),
         };
-        let driver = match self.driver.as_str() {
-            "virtio_net" => Driver::Kernel,
-            "virtio_fe" => Driver::VirtioFe,
-            other => return Err(format!("no series has the driver {other}")),
-        };
+        let drivers = [
+            Driver::Kernel,
+            Driver::VirtioFe,
+            Driver::E1000,
+            Driver::Rtl8139,
+        ];
+        let mut drivers = drivers.into_iter();
+        let driver = drivers.find(|driver| driver.module() == self.driver);
+        let driver = driver.ok_or_else(|| format!("no series has the driver {}", self.driver))?;
         Ok(Scenario {
             name: "series",
             task: Task::Reflection,

@@ -98,6 +98,7 @@ fn watch(
         let mut guest = Guest {
             keyboard,
             said,
+            vmm: vmm.id(),
             is_remote: scenario.is_remote(),
             devices,
         };
@@ -114,6 +115,8 @@ fn watch(
 struct Guest<'a> {
     keyboard: ChildStdin,
     said: Receiver<Said>,
+    /// The VMM's process.
+    vmm: u32,
     is_remote: bool,
     devices: &'a mut Devices,
 }
@@ -123,8 +126,9 @@ impl Guest<'_> {
     fn measure(&mut self, series: &Series, results: &Results) -> Result<()> {
         self.hear("progress reflecting")?;
         precedence::give(std::process::id(), SENDER).context("the sender's precedence")?;
-        if let Some(process) = self.devices.process() {
-            precedence::give(process, DEVICE).context("the device's precedence")?;
+        match self.devices.process() {
+            Some(process) => precedence::give(process, DEVICE).context("the device's precedence")?,
+            None => give_all_but_vcpus(self.vmm).context("the VMM's precedence")?,
         }
         let link = Link::open(tap::NAME).context("the sender")?;
         let first = self.count(0)?;
@@ -221,6 +225,19 @@ impl Meter {
             guest: now.1.since(before.1),
         })
     }
+}
+
+/// The precedence of a device to a VMM that has the device in itself: to its threads that run no guest.
+fn give_all_but_vcpus(vmm: u32) -> Result<()> {
+    for thread in fs::read_dir(format!("/proc/{vmm}/task"))? {
+        let thread = thread?.path();
+        if fs::read_to_string(thread.join("comm"))?.starts_with("vcpu") {
+            continue;
+        }
+        let id = thread.file_name().context("a thread without a number")?;
+        precedence::give(id.to_string_lossy().parse()?, DEVICE)?;
+    }
+    Ok(())
 }
 
 /// Nanoseconds that the guest takes for a frame when it always has one.

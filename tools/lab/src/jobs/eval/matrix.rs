@@ -19,10 +19,36 @@ pub(super) struct Matrix {
     pub(super) sizes: Vec<usize>,
     /// In per cent of the capacity.
     pub(super) rates: Vec<u64>,
-    /// What drives the guest's interface.
-    drivers: Vec<String>,
+    interface: Vec<Interface>,
     ring: Vec<Ring>,
     mode: Vec<Mode>,
+}
+
+/// What the guest has, and by which rings and modes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Interface {
+    name: String,
+    /// The module in the guest.
+    driver: String,
+    /// Words for the VMM.
+    #[serde(default)]
+    options: Vec<String>,
+    /// Words for the device process.
+    #[serde(default)]
+    device: Vec<String>,
+    /// Names of them; each one, if there are none here.
+    #[serde(default)]
+    rings: Vec<String>,
+    #[serde(default)]
+    modes: Vec<String>,
+}
+
+impl Interface {
+    fn has(&self, ring: &Ring, mode: &Mode) -> bool {
+        let is_among = |names: &[String], name| names.is_empty() || names.contains(name);
+        is_among(&self.rings, &ring.name) && is_among(&self.modes, &mode.name)
+    }
 }
 
 /// A kind of ring: words for the device.
@@ -50,6 +76,7 @@ struct Mode {
 pub(super) struct Guest {
     /// Of its parts; unique, and the name of a file.
     pub(super) name: String,
+    pub(super) interface: String,
     pub(super) mode: String,
     pub(super) ring: String,
     /// Where frames are to be lost; else none may be, below capacity.
@@ -83,27 +110,32 @@ impl Matrix {
     /// All its guests.
     pub(super) fn guests(&self) -> Vec<Guest> {
         let mut guests = Vec::new();
-        for driver in &self.drivers {
+        for interface in &self.interface {
             for ring in &self.ring {
-                for mode in &self.mode {
-                    guests.push(self.guest(driver, ring, mode));
-                }
+                let modes = self.mode.iter().filter(|mode| interface.has(ring, mode));
+                guests.extend(modes.map(|mode| self.guest(interface, ring, mode)));
             }
         }
         guests
     }
 
-    fn guest(&self, driver: &str, ring: &Ring, mode: &Mode) -> Guest {
+    fn guest(&self, interface: &Interface, ring: &Ring, mode: &Mode) -> Guest {
+        // The VMM knows by its own options what it serves itself.
+        let model = match mode.dispatch.as_str() {
+            "exit" => &[][..],
+            _ => &interface.device,
+        };
         Guest {
-            name: format!("{driver}-{}-{}", ring.name, mode.name),
+            name: format!("{}-{}-{}", interface.name, ring.name, mode.name),
+            interface: interface.name.clone(),
             mode: mode.name.clone(),
             ring: ring.name.clone(),
             stalls: ring.stalls.clone(),
             series: Series {
                 dispatch: mode.dispatch.clone(),
-                driver: driver.to_owned(),
-                options: mode.options.clone(),
-                device: ring.device.clone(),
+                driver: interface.driver.clone(),
+                options: [&interface.options[..], &mode.options].concat(),
+                device: [model, &ring.device].concat(),
                 sizes: self.sizes.clone(),
                 rates: self.rates.clone(),
                 frames: self.frames,

@@ -16,16 +16,16 @@ pub(super) type Plot = (String, String);
 /// What a panel shows of a row.
 type Value = fn(&Row) -> f64;
 
-/// Charts of all rows: two for each driver and ring over rates, one over sizes.
+/// Charts of all rows: two for each interface and ring over rates, one over sizes.
 pub(super) fn draw(rows: &[Row]) -> Vec<Plot> {
     let mut plots = Vec::new();
-    for (driver, ring) in unique(rows, |row| (row.driver.clone(), row.ring.clone())) {
+    for (interface, ring) in unique(rows, |row| (row.interface.clone(), row.ring.clone())) {
         let ours: Vec<&Row> = rows
             .iter()
-            .filter(|row| row.driver == driver && row.ring == ring)
+            .filter(|row| row.interface == interface && row.ring == ring)
             .collect();
-        let title = |what: &str| format!("{what}: {driver}, {ring} ring");
-        let name = |what: &str| format!("{what}-{driver}-{ring}");
+        let title = |what: &str| format!("{what}: {interface}, {ring} ring");
+        let name = |what: &str| format!("{what}-{interface}-{ring}");
         let over = |what, form, value, unit| over_rates(&ours, title(what), form, value, unit);
         plots.extend([
             (

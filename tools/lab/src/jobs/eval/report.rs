@@ -59,7 +59,7 @@ pub(super) fn html(matrix: &Matrix, rows: &[Row], plots: &[Plot]) -> String {
 }
 
 const COLUMNS: [&str; 13] = [
-    "driver",
+    "interface",
     "ring",
     "mode",
     "bytes",
@@ -92,7 +92,7 @@ fn cells(row: &Row) -> [String; COLUMNS.len()] {
     let per_frame = |count: i64| format!("{:.2}", row.per_frame(count));
     let micros = |nanoseconds: u64| format!("{:.1}", nanoseconds as f64 / 1000.0);
     [
-        row.driver.clone(),
+        row.interface.clone(),
         row.ring.clone(),
         row.mode.clone(),
         row.size.to_string(),

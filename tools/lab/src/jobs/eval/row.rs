@@ -14,7 +14,7 @@ use super::matrix::Guest;
 pub(super) struct Row {
     pub(super) mode: String,
     pub(super) ring: String,
-    pub(super) driver: String,
+    pub(super) interface: String,
     /// Bytes of a frame.
     pub(super) size: usize,
     /// In per cent of the capacity. `None`: a window, by which the capacity was found.
@@ -136,7 +136,7 @@ impl Row {
         Some(Self {
             mode: guest.mode.clone(),
             ring: guest.ring.clone(),
-            driver: guest.series.driver.clone(),
+            interface: guest.interface.clone(),
             size: measured.size,
             rate: measured.rate,
             sent: measured.outcome.sent,
