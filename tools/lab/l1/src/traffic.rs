@@ -127,7 +127,9 @@ impl Guest<'_> {
         self.hear("progress reflecting")?;
         precedence::give(std::process::id(), SENDER).context("the sender's precedence")?;
         match self.devices.process() {
-            Some(process) => precedence::give(process, DEVICE).context("the device's precedence")?,
+            Some(process) => {
+                precedence::give(process, DEVICE).context("the device's precedence")?
+            }
             None => give_all_but_vcpus(self.vmm).context("the VMM's precedence")?,
         }
         let link = Link::open(tap::NAME).context("the sender")?;
