@@ -101,8 +101,8 @@ enum Role {
 #[derive(Debug)]
 pub struct Net<W> {
     pairs: Vec<Pair<W>>,
-    /// Readable when a wire is.
-    readable: OwnedFd,
+    /// Readable when one of several wires is.
+    readable: Option<OwnedFd>,
     mac: [u8; 6],
     offered: Features,
     chosen: Features,
@@ -119,12 +119,10 @@ impl<W: Wire> Net<W> {
     ///
     /// No descriptor is left.
     pub fn new(wires: Vec<W>, mac: [u8; 6]) -> io::Result<Self> {
-        let readable = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        for (number, wire) in (0..).zip(&wires) {
-            let number = epoll::EventData::new_u64(number);
-            let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
-            epoll::add(&readable, wire.fd(), number, flags)?;
-        }
+        let readable = match wires.len() {
+            0 | 1 => None,
+            _ => Some(any_of(&wires)?),
+        };
         let several = match wires.len() {
             0 | 1 => Features::default(),
             _ => feature::CTRL_VQ.with(feature::MQ),
@@ -253,6 +251,17 @@ impl<W: Wire> Net<W> {
     }
 }
 
+/// Readable when one of the wires is, with its number.
+fn any_of(wires: &[impl Wire]) -> io::Result<OwnedFd> {
+    let readable = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    for (number, wire) in (0..).zip(wires) {
+        let number = epoll::EventData::new_u64(number);
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&readable, wire.fd(), number, flags)?;
+    }
+    Ok(readable)
+}
+
 impl<W: Wire> Pair<W> {
     /// Reads the next packet, unless there is one that waits. Whether there is one.
     fn receive(&mut self) -> bool {
@@ -326,13 +335,17 @@ impl<W: Wire> VirtioDevice for Net<W> {
     }
 
     fn input(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.readable.as_fd())
+        let only = || self.pairs[0].wire.fd();
+        Some(self.readable.as_ref().map_or_else(only, AsFd::as_fd))
     }
 
     fn ready_queues(&mut self) -> Vec<usize> {
+        let Some(readable) = &self.readable else {
+            return vec![0];
+        };
         let mut ready = Vec::with_capacity(MOST_PAIRS);
         let now = Timespec::default();
-        let waited = epoll::wait(&self.readable, spare_capacity(&mut ready), Some(&now));
+        let waited = epoll::wait(readable, spare_capacity(&mut ready), Some(&now));
         if let Err(e) = waited {
             log::warn!("cannot tell what is ready: {e}");
         }
